@@ -1,0 +1,110 @@
+"""The assessment of one scene on disk: what is known of the scene, the counts, and its parts.
+
+Records live in Parquet parts, one per finished piece of work, under `DIR/<stem>/parts/`. Writers
+iterate the parts in order and append, so that nobody holds all records of a scene.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from damagenet.card import Card
+from damagenet.config import Settings
+from damagenet.labels import Kind
+from damagenet.options import AssessOptions
+
+if TYPE_CHECKING:
+    from geopandas import GeoDataFrame
+
+PARTS_FOLDER = "parts"
+ASSESSMENT_FILE = "assessment.json"
+ROW_COLUMN = "row"
+"""Column of a part with the unit's place in the caller's file, or in the grid, row by row."""
+
+
+class SceneInfo(Settings):
+    """What an assessment keeps of its scene."""
+
+    path: Path
+    sha256: str
+    width: int
+    """Columns of the scene's north-up pixel grid."""
+    height: int
+    transform: tuple[float, float, float, float, float, float]
+    """North-up pixel grid to the scene's CRS: the affine's a, b, c, d, e, f."""
+    crs: str | None
+    """WKT of the scene's CRS; None for pixel coordinates."""
+    pixel_m: tuple[float, float]
+    """Ground sampling in metres: east-west, north-south."""
+    acquired: str
+    """ISO 8601, or empty where nobody said."""
+    bands: tuple[int, ...]
+
+
+class GridInfo(Settings):
+    """The grid of cells, where the units are cells."""
+
+    rows: int
+    columns: int
+    cell_width_px: float
+    """East-west side of a cell in scene pixels; cell (r, c) starts at column c times this."""
+    cell_height_px: float
+
+
+class Counts(Settings):
+    """How many units got which verdict."""
+
+    units: int = 0
+    damaged: int = 0
+    undamaged: int = 0
+    uncertain: int = 0
+    not_judged: dict[str, int] = Field(default_factory=dict)
+    """Units that were not judged, by reason."""
+    empty_cells: int = 0
+    """Grid cells without a valid pixel; counted, not written."""
+    chips: int = 0
+
+
+class Assessment(Settings):
+    """All records of one scene, as parts, with what is needed to write and read them."""
+
+    stem: str
+    """Name of the scene's folder below the run's folder."""
+    folder: Path
+    """DIR/<stem>"""
+    scene: SceneInfo
+    kind: Kind
+    geometry: Literal["point", "polygon"]
+    crs: str | None
+    """WKT of the CRS of the parts' geometries: the buildings' own, or the scene's for a grid."""
+    grid: GridInfo | None
+    attributes: tuple[str, ...]
+    """The caller's own columns, as named in the parts."""
+    card: Card
+    options: AssessOptions
+    counts: Counts
+    key: str
+    """SHA-256 over everything the records depend on: scene, model, buildings and options."""
+    parts_written: int
+    seconds: float
+    """Wall time of the assessment, parts only."""
+    created: str
+    warnings: tuple[str, ...] = ()
+
+    def part_paths(self) -> list[Path]:
+        """Paths of the parts in order."""
+        return [part_path(self.folder, number) for number in range(self.parts_written)]
+
+    def parts(self) -> Iterator["GeoDataFrame"]:
+        """Yield the records piece by piece: `row`, RECORD_FIELDS, attributes, geometry."""
+        from geopandas import read_parquet
+
+        for path in self.part_paths():
+            yield read_parquet(path)
+
+
+def part_path(folder: Path, number: int) -> Path:
+    """Path of the part with this number, counted from 0."""
+    return folder / PARTS_FOLDER / f"part-{number:06d}.parquet"

@@ -1,0 +1,134 @@
+"""The model card: everything that must be known about a bundle besides its weights."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from damagenet.config import Settings
+from damagenet.recipe import ModelSettings, Recipe
+
+FORMAT_VERSION = 1
+
+Probability = Field(ge=0, le=1)
+
+
+class ChipGround(Settings):
+    """The ground that one chip covers, and its pixels."""
+
+    size_px: int = Field(128, ge=8)
+    """Side of a chip in pixels."""
+    height_m: float = Field(63.71, gt=0)
+    """North-south extent in metres."""
+    width_m: float = Field(55.64, gt=0)
+    """East-west extent in metres."""
+
+
+class Calibration(Settings):
+    """Makes probabilities of logits: `sigmoid(logit / temperature + bias)`."""
+
+    temperature: float = Field(1.0, gt=0)
+    bias: float = 0.0
+    fitted_on: str = ""
+    """What the two numbers were fitted on, in words."""
+
+
+class TrainingTiles(Settings):
+    """Which tiles the weights have seen."""
+
+    count: int = Field(ge=0)
+    split: str
+    """The split in words, as in `region:victoria, training part`."""
+    manifest_sha256: str
+    """SHA-256 of `training_tiles.parquet` (columns lon, lat, label, sha256) in the bundle."""
+    licence: str
+    """Licence of the training data."""
+    non_commercial: bool
+    """True where that licence forbids commercial use."""
+
+
+class Score(Settings):
+    """One measured figure with its interval."""
+
+    protocol: Literal["published", "deduplicated", "region", "post-event"]
+    fold: str
+    """What was held out: a region's name, a scene's name, or `all`."""
+    metric: str
+    value: float
+    low: float | None = None
+    """Lower end of the 95 % interval; None where none can be given."""
+    high: float | None = None
+    n: int
+    """Number of tiles or buildings behind the figure."""
+    note: str = ""
+
+
+class Card(Settings):
+    """The card of one bundle; a card with a field missing is refused."""
+
+    format_version: int
+    name: str
+    created: str
+    """When it was made (ISO 8601, UTC)."""
+    model: ModelSettings
+    """Architecture and activation, as built."""
+    inputs: tuple[Literal["post", "pre"], ...]
+    """The pictures that one chip is made of, in order."""
+    classes: tuple[str, str]
+    pixel_mean: tuple[float, float, float]
+    """Mean of red, green and blue over the training tiles, 0..255."""
+    pixel_std: tuple[float, float, float]
+    chip: ChipGround
+    calibration: Calibration
+    threshold: float = Probability
+    uncertain_band: tuple[float, float]
+    """Calibrated probabilities strictly inside are labelled uncertain; empty where equal."""
+    class_prior: float = Probability
+    """Share of damaged tiles in the training part."""
+    training_tiles: TrainingTiles
+    scores: tuple[Score, ...]
+    licence: str
+    """Licence of the weights."""
+    command: str
+    """The command that made the bundle."""
+    recipe: Recipe
+    versions: dict[str, str]
+    """Versions of damagenet, torch and what else shaped the weights."""
+    weights_sha256: str
+
+    def score(self, protocol: str, metric: str, fold: str = "all") -> Score | None:
+        """Return one measured figure, or None where it was not measured."""
+        for score in self.scores:
+            if (score.protocol, score.metric, score.fold) == (protocol, metric, fold):
+                return score
+        return None
+
+    @property
+    def ranking_only(self) -> bool:
+        """True where totals must not be read as counts: over 30 false alarms in 100, or unknown."""
+        alarms = self.score("post-event", "false_alarm_rate")
+        return alarms is None or alarms.value > 0.30
+
+    @property
+    def headline(self) -> str:
+        """What a reader must know first: whether the totals are counts."""
+        if not self.ranking_only:
+            return "Totals are estimates; the sentence below says how good."
+        return "Ranking only, not a count"
+
+    @property
+    def sentence(self) -> str:
+        """What the model does to 100 intact and to 100 damaged buildings, as measured."""
+        alarms = self.score("post-event", "false_alarm_rate")
+        recall = self.score("post-event", "recall")
+        if alarms is None or recall is None:
+            return "How many intact buildings this model flags after a storm was not measured."
+        return (
+            f"Of 100 intact buildings seen after a storm this model flags {_percent(alarms)}; "
+            f"of 100 damaged it finds {_percent(recall)}."
+        )
+
+
+def _percent(score: Score) -> str:
+    if score.low is None or score.high is None:
+        return f"{100 * score.value:.0f}"
+    return f"{100 * score.value:.0f} ({100 * score.low:.0f} to {100 * score.high:.0f})"

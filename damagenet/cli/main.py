@@ -1,0 +1,36 @@
+"""`damagenet`: the commands, and the one place where an error becomes a line and an exit code."""
+
+import logging
+import sys
+
+import typer
+
+from damagenet.cli import assess, data, evaluate, inspect, models, train
+from damagenet.errors import DamageNetError
+
+app = typer.Typer(
+    name="damagenet",
+    help="Which buildings are flooded or damaged, from post-hurricane imagery.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("assess")(assess.command)
+app.command("inspect")(inspect.command)
+app.command("train")(train.command)
+app.command("evaluate")(evaluate.command)
+app.command("models")(models.command)
+app.add_typer(data.app, name="data")
+
+
+def run() -> None:
+    """Run the command line: exit code 0 ok, 1 failed, 2 wrong usage, 3 some scenes failed."""
+    logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.INFO)
+    try:
+        app()
+    except DamageNetError as err:
+        sys.stderr.write(f"damagenet: {err}\n")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.stderr.write("damagenet: interrupted; run the same command again to continue\n")
+        sys.exit(130)

@@ -1,0 +1,111 @@
+"""Settings from YAML, from `--set` and from the command line: one reader, one way to complain."""
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
+
+from damagenet.errors import ConfigError
+
+
+class Settings(BaseModel):
+    """A frozen group of settings that knows its defaults, limits and help, and refuses typos."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+SettingsT = TypeVar("SettingsT", bound=Settings)
+
+
+def read_settings(
+    kind: type[SettingsT], path: Path | None = None, *, overrides: Sequence[str] = ()
+) -> SettingsT:
+    """Read settings from a YAML file and apply `a.b=value` overrides, the last one winning.
+
+    Args:
+        kind: The settings class.
+        path: YAML file; without one only defaults and overrides count.
+        overrides: Texts like `training.epochs=3`; values are read as YAML.
+
+    Raises:
+        ConfigError: If the file is missing, is no YAML mapping, or holds an unknown key or a
+            value out of range; the message names the dotted path and what is allowed.
+    """
+    values = _read_mapping(path) if path else {}
+    for override in overrides:
+        _apply(values, override, defaults=kind().model_dump())
+    return make_settings(kind, values, source=str(path) if path else "options")
+
+
+def make_settings(
+    kind: type[SettingsT], values: Mapping[str, object], *, source: str = "options"
+) -> SettingsT:
+    """Return settings made from plain values; raise ConfigError with the dotted path of a fault."""
+    try:
+        return kind.model_validate(dict(values))
+    except ValidationError as err:
+        faults = "; ".join(_explain(kind, fault) for fault in err.errors())
+        raise ConfigError(f"{source}: {faults}") from None
+
+
+def _read_mapping(path: Path) -> dict[str, object]:
+    try:
+        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as err:
+        raise ConfigError(f"cannot read settings file {path}: {err.strerror}") from err
+    except (yaml.YAMLError, UnicodeDecodeError) as err:
+        where = getattr(err, "problem_mark", None)
+        at = f" line {where.line + 1}" if where else ""
+        raise ConfigError(f"{path}{at} is not valid YAML: mend the file") from err
+    if loaded is None:
+        return {}
+    if not isinstance(loaded, dict):
+        raise ConfigError(f"{path} holds a {type(loaded).__name__}: it must be `key: value` lines")
+    return loaded
+
+
+def _apply(values: dict[str, object], override: str, *, defaults: object) -> None:
+    dotted, equals, text = override.partition("=")
+    if not equals or not dotted:
+        raise ConfigError(f"--set takes NAME=VALUE with a dotted name, got {override!r}")
+    *groups, name = dotted.strip().split(".")
+    here = values
+    for group in groups:
+        # An unnamed group starts from its default, so that `optimizer.lr` keeps the optimizer.
+        defaults = defaults.get(group) if isinstance(defaults, dict) else None
+        inner = here.setdefault(group, dict(defaults) if isinstance(defaults, dict) else {})
+        if not isinstance(inner, dict):
+            # `activation: relu` is short for `activation: {name: relu}`.
+            inner = here[group] = {"name": inner}
+        here = inner
+    here[name] = yaml.safe_load(text)
+
+
+def _explain(kind: type[BaseModel], fault: ErrorDetails) -> str:
+    dotted = ".".join(str(step) for step in fault["loc"]) or "settings"
+    if fault["type"] == "extra_forbidden":
+        allowed = _names_at(kind, [str(step) for step in fault["loc"][:-1]])
+        close = get_close_matches(str(fault["loc"][-1]), allowed, n=1)
+        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        return f"unknown setting {dotted!r}{hint}; choose one of: {', '.join(sorted(allowed))}"
+    message = fault["msg"].removeprefix("Value error, ")
+    if fault["type"] == "missing":
+        return f"{dotted} is missing"
+    return f"{dotted}: {message[0].lower()}{message[1:]}, got {fault['input']!r}"
+
+
+def _names_at(kind: type[BaseModel], steps: list[str]) -> list[str]:
+    for step in steps:
+        field = kind.model_fields.get(step)
+        if field is None:
+            continue  # a union's branch name, which is not a key of the file
+        options = [field.annotation, *get_args(field.annotation)]
+        inner = [a for a in options if isinstance(a, type) and issubclass(a, BaseModel)]
+        if not inner:
+            return []
+        kind = inner[0]
+    return list(kind.model_fields)

@@ -1,0 +1,91 @@
+"""`AssessOptions`: every option of an assessment, said once.
+
+The command line, a YAML file, `run.json` and the service are generated from this class or take
+it: names, types, defaults, limits and help live here and nowhere else.
+"""
+
+import datetime as dt
+import re
+from pathlib import Path
+from typing import Annotated, Literal, get_args
+
+from pydantic import BeforeValidator, Field, field_validator
+
+from damagenet.config import Settings
+
+Format = Literal["gpkg", "geojson", "parquet", "csv", "cog", "html"]
+FORMATS: tuple[str, ...] = get_args(Format)
+
+
+def _split_commas(value: object) -> object:
+    """Let `--format gpkg,csv` and `--bands 3,2,1` be written as one word."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+CommaSeparated = BeforeValidator(_split_commas)
+
+
+class AssessOptions(Settings):
+    """How scenes are assessed; frozen, complete, and written into `run.json`."""
+
+    buildings: Path | None = None
+    """File of buildings (polygons or points); without one, the scene is cut into grid cells."""
+    id_field: str | None = None
+    """Column of --buildings with unique ids; without one uid, id or fid, else the row number."""
+    exclude: Path | None = None
+    """Polygons or a raster mask of what hides the ground (clouds); such units become obscured."""
+    pre: Path | None = None
+    """Pre-event scene of the same ground, for models that compare two pictures."""
+    stride: Annotated[float | None, Field(gt=0)] = None
+    """Side of a grid cell in metres, at most the model's chip; without one, the chip itself."""
+    model: str = "harvey"
+    """Bundle: a shipped name (see `damagenet models`) or a folder."""
+    bands: Annotated[tuple[Annotated[int, Field(ge=1)], ...] | None, CommaSeparated] = None
+    """Bands to read as red, green, blue, counted from 1, as in 3,2,1."""
+    pixel_size: Annotated[float | None, Field(gt=0)] = None
+    """Ground sampling in metres, for a picture without georeference."""
+    threshold: Annotated[float | None, Field(ge=0, le=1)] = None
+    """Probability from which a unit counts as damaged; without one, the model's own."""
+    min_valid: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Share of a window that must hold usable pixels, else the unit is not judged."""
+    acquired: dt.datetime | dt.date | None = None
+    """When the scenes were taken (ISO 8601), where the files do not say."""
+    force_coarse: bool = False
+    """Assess scenes coarser than 3 m, marking every verdict forced-coarse."""
+    allow_driver: Annotated[tuple[str, ...], CommaSeparated] = ()
+    """GDAL drivers to open beside GeoTIFF, PNG and JPEG, by name, as in VRT."""
+    format: Annotated[tuple[Format, ...], CommaSeparated] = ("gpkg", "geojson", "cog", "html")
+    """Files to write: gpkg, geojson, parquet, csv, cog, html."""
+    device: str = "auto"
+    """Where the network runs: auto, cpu, cuda or cuda:N."""
+    batch_size: Annotated[int, Field(ge=1, le=4096)] = 64
+    """Chips per forward pass."""
+    on_error: Literal["skip", "fail"] = "skip"
+    """After a scene fails, go on with the others or stop."""
+    resume: bool = True
+    """Continue an interrupted run where it stopped."""
+    overwrite: bool = False
+    """Replace results of the same scene that were made with other inputs."""
+
+    @field_validator("device")
+    @classmethod
+    def _check_device(cls, value: str) -> str:
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", value):
+            raise ValueError("a device is auto, cpu, cuda or cuda:N")
+        return value
+
+    @field_validator("bands")
+    @classmethod
+    def _check_bands(cls, value: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if value is not None and len(value) != 3:
+            raise ValueError("name three bands: red, green, blue")
+        return value
+
+    @field_validator("format")
+    @classmethod
+    def _check_format(cls, value: tuple[Format, ...]) -> tuple[Format, ...]:
+        if not value:
+            raise ValueError(f"name at least one of {', '.join(FORMATS)}")
+        return tuple(dict.fromkeys(value))

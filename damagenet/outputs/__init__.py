@@ -1,0 +1,1 @@
+"""The files that an assessment is written to."""

@@ -1,0 +1,121 @@
+"""The training recipe: the sections `data`, `model` and `training` of a YAML file."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from damagenet.config import Settings
+
+Bounds = tuple[float, float, float, float]
+"""West, south, east, north in degrees."""
+
+
+class Choice(Settings):
+    """A name from one of our tables with its parameters; in YAML a bare name will do."""
+
+    name: str
+    parameters: dict[str, float | int | bool | str] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_shorthand(cls, value: object) -> object:
+        """Accept `relu` and `{name: pvlu, alpha: 0.1}` beside the full form."""
+        if isinstance(value, str):
+            return {"name": value}
+        if not isinstance(value, dict):
+            return value
+        named = {key: item for key, item in value.items() if key not in ("name", "parameters")}
+        given = value.get("parameters", {})
+        merged = {key: _number(item) for key, item in {**given, **named}.items()}
+        return {key: value[key] for key in ("name",) if key in value} | {"parameters": merged}
+
+
+def _number(value: object) -> object:
+    """Make a number of what PyYAML reads as text, as in `1e-3`."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+class DataSettings(Settings):
+    """What the network is trained on."""
+
+    path: Path = Path("data/harvey")
+    """Prepared data set (made by `damagenet data prepare`)."""
+    split: str = "deduplicated"
+    """`published`, `deduplicated` or `region:NAME[+NAME]` (that region is held out)."""
+    allow_leak: bool = False
+    """Accept a split that shares files or ground between training and evaluation."""
+    exclude_ground: tuple[Bounds, ...] = ()
+    """West, south, east, north of ground no training tile may touch, in degrees."""
+    augmentation: Choice = Choice(name="none")
+    """Augmentation by name; see `data_prep.augmentation`."""
+    limit: int | None = Field(None, ge=2)
+    """Use only this many training tiles, half of each class; for quick trials."""
+
+
+class ModelSettings(Settings):
+    """What network it is."""
+
+    architecture: Choice = Choice(name="compact_resnet")
+    """Architecture by name; see `models.factory`."""
+    activation: Choice = Choice(name="relu")
+    """Activation by name; see `models.activations`."""
+    init: Choice = Choice(name="default")
+    """Weight initialiser by name."""
+    regulariser: Choice = Choice(name="none")
+    """Regulariser that lives inside the network, by name."""
+    weights: str | None = None
+    """Weights to start from: a bundle's name or folder."""
+
+
+class EarlyStopping(Settings):
+    """When to stop before the last epoch."""
+
+    patience: int = Field(0, ge=0)
+    """Epochs without gain on the validation score before stopping; 0 never stops."""
+
+
+class TrainingSettings(Settings):
+    """How it is trained."""
+
+    transfer: Literal["linear_probe", "finetune", "scratch"] = "scratch"
+    """Train the head alone, everything from given weights, or everything from nothing."""
+    optimizer: Choice = Choice(name="adamw", parameters={"lr": 1e-3, "weight_decay": 0.05})
+    """Optimiser by name with its parameters (`lr`, `weight_decay` ...)."""
+    schedule: Choice = Choice(name="one_cycle")
+    """Learning-rate schedule by name."""
+    loss: Choice = Choice(name="bce")
+    """Loss by name with its parameters (`label_smoothing`, `positive_weight`)."""
+    activation_lr: float | None = Field(None, gt=0)
+    """Learning rate of the parameters inside activations; without one, the optimiser's."""
+    epochs: int = Field(20, ge=1)
+    batch_size: int = Field(64, ge=1)
+    seed: int = Field(0, ge=0)
+    precision: Literal["32", "bf16-mixed", "16-mixed"] = "32"
+    select_on: Literal["accuracy", "balanced_accuracy", "loss"] = "accuracy"
+    """Validation score by which the epoch is chosen."""
+    average_weights: float = Field(0.0, ge=0, lt=1)
+    """Decay per step of the averaged weights that are evaluated and kept; 0 keeps the raw ones."""
+    early_stopping: EarlyStopping = EarlyStopping()
+
+
+class Recipe(Settings):
+    """All that a training needs to be repeated."""
+
+    name: str = "harvey"
+    """Name of the bundle that the recipe makes."""
+    data: DataSettings = DataSettings()
+    model: ModelSettings = ModelSettings()
+    training: TrainingSettings = TrainingSettings()
+
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, value: str) -> str:
+        if not value.replace("-", "").replace("_", "").isalnum():
+            raise ValueError("a name holds letters, digits, - and _ only")
+        return value

@@ -1,0 +1,1 @@
+"""From a scene to model-ready chips: rasters, windows, buildings, and the Harvey data set."""
