@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from damagenet.cli import assess, data, evaluate, inspect, models, train
+from damagenet.cli import assess, data, demo, evaluate, inspect, models, train
 from damagenet.errors import DamageNetError
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app.command("inspect")(inspect.command)
 app.command("train")(train.command)
 app.command("evaluate")(evaluate.command)
 app.command("models")(models.command)
+app.command("demo")(demo.command)
 app.add_typer(data.app, name="data")
 
 
