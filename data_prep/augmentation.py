@@ -1,0 +1,179 @@
+"""Augmentations by name: what may change in a training tile without changing its label."""
+
+import os
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from damagenet.config import Settings, make_settings
+from damagenet.errors import ConfigError
+from damagenet.recipe import Choice
+
+Pixels = npt.NDArray[np.uint8]
+Steps = list[Any]  # albumentations ships no types
+
+
+class NoParameters(Settings):
+    """An augmentation that takes no parameters."""
+
+
+class CaoChoeParameters(Settings):
+    """Ranges of the published recipe (arXiv 1807.01688); its shear of 0.2 is in radians."""
+
+    rotation_deg: float = Field(40.0, ge=0, le=180)
+    shift: float = Field(0.2, ge=0, lt=1)
+    """Largest shift as a share of the side."""
+    shear_deg: float = Field(11.5, ge=0, lt=60)
+    zoom: float = Field(0.2, ge=0, lt=1)
+    """Sides are scaled by 1 - zoom to 1 + zoom, each on its own."""
+
+
+class ColourParameters(Settings):
+    """Largest change of each colour property; 0 leaves it alone."""
+
+    brightness: float = Field(0.2, ge=0, lt=1)
+    contrast: float = Field(0.2, ge=0, lt=1)
+    saturation: float = Field(0.2, ge=0, lt=1)
+    hue: float = Field(0.03, ge=0, le=0.5)
+    probability: float = Field(0.8, ge=0, le=1)
+    """Share of the tiles whose colours change."""
+
+
+class StrongParameters(ColourParameters):
+    """Colour changes, and what other sensors and archives do to a picture."""
+
+    brightness: float = Field(0.3, ge=0, lt=1)
+    contrast: float = Field(0.3, ge=0, lt=1)
+    saturation: float = Field(0.3, ge=0, lt=1)
+    hue: float = Field(0.05, ge=0, le=0.5)
+    degrade: float = Field(0.3, ge=0, le=1)
+    """Share of the tiles that are blurred; likewise noise, compression and holes."""
+
+
+class Augmentation:
+    """A random change of one tile, reproducible from its seed.
+
+    Args:
+        name: Name in the table `AUGMENTATIONS`.
+        pipeline: An albumentations `Compose`, or None for no change.
+    """
+
+    def __init__(self, name: str, pipeline: Any | None) -> None:  # Any: albumentations is untyped
+        self.name = name
+        self._pipeline = pipeline
+
+    def __call__(self, pixels: Pixels) -> Pixels:
+        """Return the changed tile for uint8 pixels (H, W, 3); H and W stay."""
+        if self._pipeline is None:
+            return pixels
+        changed: Pixels = self._pipeline(image=pixels)["image"]
+        return changed
+
+    def reseed(self, seed: int) -> None:
+        """Start the random numbers anew from a seed within 0..2**32-1."""
+        if self._pipeline is not None:
+            # `set_random_seed` would give each step the same numbers: all flips or none.
+            self._pipeline.set_random_state(np.random.default_rng(seed), random.Random(seed))
+
+
+def build_augmentation(choice: Choice, seed: int) -> Augmentation:
+    """Return a fresh augmentation from the table.
+
+    Args:
+        choice: Name in `AUGMENTATIONS` and its parameters.
+        seed: Start of its random numbers; the same seed gives the same sequence of changes.
+
+    Raises:
+        ConfigError: If the name or a parameter is unknown, or a parameter is out of range.
+    """
+    if choice.name not in AUGMENTATIONS:
+        choices = ", ".join(sorted(AUGMENTATIONS))
+        raise ConfigError(f"unknown augmentation {choice.name!r}; choose one of: {choices}")
+    entry = AUGMENTATIONS[choice.name]
+    settings = make_settings(
+        entry.parameters, choice.parameters, source=f"augmentation {choice.name}"
+    )
+    # Importing it takes a second, and it would look for a newer version on the network.
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    import albumentations
+
+    steps = entry.steps(albumentations, settings)
+    augmentation = Augmentation(choice.name, albumentations.Compose(steps) if steps else None)
+    augmentation.reseed(seed)
+    return augmentation
+
+
+def _none(_: ModuleType, __: NoParameters) -> Steps:
+    return []
+
+
+def _flips(lib: ModuleType, _: NoParameters) -> Steps:
+    return [lib.HorizontalFlip(p=0.5), lib.VerticalFlip(p=0.5)]
+
+
+def _d4(lib: ModuleType, _: NoParameters) -> Steps:
+    return [lib.D4(p=1.0)]
+
+
+def _cao_choe(lib: ModuleType, parameters: CaoChoeParameters) -> Steps:
+    turn, shift, shear = parameters.rotation_deg, parameters.shift, parameters.shear_deg
+    affine = lib.Affine(
+        rotate=(-turn, turn),
+        translate_percent=(-shift, shift),
+        shear=(-shear, shear),
+        scale=(1 - parameters.zoom, 1 + parameters.zoom),
+        border_mode=1,  # cv2.BORDER_REPLICATE: the nearest pixel, as in the published recipe
+        p=1.0,
+    )
+    return [affine, lib.HorizontalFlip(p=0.5)]
+
+
+def _colour(lib: ModuleType, parameters: ColourParameters) -> Steps:
+    jitter = lib.ColorJitter(
+        brightness=(1 - parameters.brightness, 1 + parameters.brightness),
+        contrast=(1 - parameters.contrast, 1 + parameters.contrast),
+        saturation=(1 - parameters.saturation, 1 + parameters.saturation),
+        hue=(-parameters.hue, parameters.hue),
+        p=parameters.probability,
+    )
+    return [lib.D4(p=1.0), jitter]
+
+
+def _strong(lib: ModuleType, parameters: StrongParameters) -> Steps:
+    share = parameters.degrade
+    return [
+        *_colour(lib, parameters),
+        lib.GaussianBlur(sigma_limit=(0.3, 1.5), p=share),
+        lib.GaussNoise(std_range=(0.01, 0.06), p=share),
+        lib.ImageCompression(quality_range=(40, 95), p=share),
+        lib.CoarseDropout(
+            num_holes_range=(1, 4), hole_height_range=(8, 32), hole_width_range=(8, 32), p=share
+        ),
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A line of the table: the parameters an augmentation takes and the steps it is made of."""
+
+    parameters: type[Settings]
+    steps: Callable[[ModuleType, Any], Steps]  # Any: each takes its own parameters
+
+
+AUGMENTATIONS: dict[str, _Entry] = {
+    "none": _Entry(NoParameters, _none),
+    # Pixels are square in degrees, not in metres: only flips keep a building's proportions.
+    "flips": _Entry(NoParameters, _flips),
+    "d4": _Entry(NoParameters, _d4),
+    "cao_choe": _Entry(CaoChoeParameters, _cao_choe),
+    "colour": _Entry(ColourParameters, _colour),
+    "strong": _Entry(StrongParameters, _strong),
+}
+"""Every augmentation by name: none; flips; the eight symmetries of the square; the published
+recipe; `d4` with colour changes; that with blur, noise, compression and holes."""

@@ -1,0 +1,83 @@
+"""The prepared tiles as torch wants them: one by one for training, all at once for scoring."""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils.data import Dataset, get_worker_info
+
+from damagenet.errors import DataError
+from data_prep.augmentation import Augmentation
+from data_prep.harvey import HarveyTiles
+
+Index = npt.NDArray[np.int64]
+Item = tuple[tuple[torch.Tensor, ...], torch.Tensor]
+
+
+class TileDataset(Dataset[Item]):
+    """Tiles of a split: item i is the tuple of images and the label of tile `index[i]`.
+
+    The images are one uint8 tensor (3, 128, 128); the label is a float32 scalar, 1 for damaged.
+    In a worker process the augmentation is seeded from the worker's own seed, so that workers
+    differ from one another and a seeded loader repeats itself.
+
+    Args:
+        tiles: A prepared data set.
+        index: Row numbers of the manifest.
+        augmentation: From `build_augmentation`; None leaves the tiles as they are.
+
+    Raises:
+        DataError: If the index is empty or reaches outside the data set.
+    """
+
+    def __init__(
+        self,
+        tiles: HarveyTiles,
+        index: Index,
+        augmentation: Augmentation | None = None,
+    ) -> None:
+        _check_index(tiles, index)
+        self.tiles = tiles
+        self.index = index
+        self.augmentation = augmentation
+        self.labels = torch.from_numpy(tiles.labels[index].astype(np.float32))
+        self._worker_seed: int | None = None
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, position: int) -> Item:
+        pixels = np.array(self.tiles.pixels[self.index[position]])
+        if self.augmentation is not None:
+            self._seed_in_worker(self.augmentation)
+            pixels = self.augmentation(pixels)
+        image = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+        return (image,), self.labels[position]
+
+    def _seed_in_worker(self, augmentation: Augmentation) -> None:
+        worker = get_worker_info()
+        if worker is not None and worker.seed != self._worker_seed:
+            self._worker_seed = worker.seed
+            augmentation.reseed(worker.seed % 2**32)
+
+
+def tile_tensor(tiles: HarveyTiles, index: Index) -> torch.Tensor:
+    """Return tiles as one uint8 tensor (N, 3, 128, 128), 49 kB each, for scoring.
+
+    Raises:
+        DataError: If the index is empty or reaches outside the data set.
+    """
+    _check_index(tiles, index)
+    out = np.empty((len(index), 3, *tiles.pixels.shape[1:3]), np.uint8)
+    for position, row in enumerate(index):
+        out[position] = tiles.pixels[row].transpose(2, 0, 1)
+    return torch.from_numpy(out)
+
+
+def _check_index(tiles: HarveyTiles, index: Index) -> None:
+    if len(index) == 0:
+        raise DataError("no tile to read: the split is empty")
+    if index.min() < 0 or index.max() >= len(tiles):
+        raise DataError(
+            f"tile index reaches from {index.min()} to {index.max()}, the data set has "
+            f"{len(tiles)} tiles: split the same data set that is read"
+        )

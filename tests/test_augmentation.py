@@ -1,0 +1,144 @@
+"""Augmentation and the dataset: reproducible, checked, and never changing a tile's shape."""
+
+import numpy as np
+import pytest
+import torch
+from published_tiles import make_published, open_prepared
+from torch.utils.data import DataLoader
+
+from damagenet.errors import ConfigError, DataError
+from damagenet.recipe import Choice
+from data_prep.augmentation import AUGMENTATIONS, build_augmentation
+from data_prep.datasets import TileDataset, tile_tensor
+
+RANDOM = [name for name in AUGMENTATIONS if name != "none"]
+
+
+@pytest.fixture(scope="module")
+def tile():
+    ramp = np.arange(128 * 128 * 3, dtype=np.uint32) * 2654435761 >> 24
+    return (ramp & 255).astype(np.uint8).reshape(128, 128, 3)
+
+
+@pytest.fixture(scope="module")
+def tiles(tmp_path_factory):
+    root = tmp_path_factory.mktemp("tiles")
+    return open_prepared(make_published(root / "published"), root / "made")
+
+
+def changes(name, tile, *, seed, count=8):
+    augmentation = build_augmentation(Choice(name=name), seed)
+    return np.stack([augmentation(tile) for _ in range(count)])
+
+
+@pytest.mark.parametrize("name", RANDOM)
+def test_a_seed_repeats_the_changes_and_another_seed_does_not(name, tile):
+    one, same, other = (changes(name, tile, seed=seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one, same)
+    assert (one != other).any()
+    assert (one != tile).any()
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_shape_and_type_stay_and_the_tile_itself_is_left_alone(name, tile):
+    before = tile.copy()
+    made = changes(name, tile, seed=0)
+    assert (made.shape, made.dtype) == ((8, 128, 128, 3), np.uint8)
+    np.testing.assert_array_equal(tile, before)
+
+
+def test_none_changes_nothing(tile):
+    np.testing.assert_array_equal(changes("none", tile, seed=0), np.stack([tile] * 8))
+
+
+@pytest.mark.parametrize(("name", "expected"), [("flips", 4), ("d4", 8)])
+def test_flips_and_symmetries_give_each_of_their_versions(name, expected, tile):
+    flips = {(tile[::a, ::b]).tobytes() for a in (1, -1) for b in (1, -1)}
+    turned = np.ascontiguousarray(tile.transpose(1, 0, 2))
+    symmetries = flips | {(turned[::a, ::b]).tobytes() for a in (1, -1) for b in (1, -1)}
+    found = {made.tobytes() for made in changes(name, tile, seed=0, count=100)}
+    assert found == (flips if name == "flips" else symmetries)
+    assert len(found) == expected
+
+
+def test_reseeding_starts_the_sequence_anew(tile):
+    augmentation = build_augmentation(Choice(name="colour"), 5)
+    first = [augmentation(tile) for _ in range(4)]
+    augmentation.reseed(5)
+    np.testing.assert_array_equal(first, [augmentation(tile) for _ in range(4)])
+
+
+def test_colour_ranges_of_zero_leave_the_colours(tile):
+    still = dict.fromkeys(("brightness", "contrast", "saturation", "hue"), 0.0)
+    augmentation = build_augmentation(Choice(name="colour", parameters=still), 0)
+    made = augmentation(tile)
+    assert sorted(map(tuple, made.reshape(-1, 3))) == sorted(map(tuple, tile.reshape(-1, 3)))
+
+
+def test_an_unknown_name_is_refused_with_the_choices():
+    with pytest.raises(ConfigError, match="unknown augmentation 'mixup'; choose one of: cao_choe,"):
+        build_augmentation(Choice(name="mixup"), 0)
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        (Choice(name="d4", parameters={"p": 0.5}), "augmentation d4: unknown setting 'p'"),
+        (Choice(name="colour", parameters={"hues": 0.1}), r"'hues' \(did you mean 'hue'\?\)"),
+        (Choice(name="colour", parameters={"hue": 0.7}), "hue: input should be less than or equal"),
+        (Choice(name="cao_choe", parameters={"zoom": 1.0}), "zoom: input should be less than 1"),
+        (Choice(name="strong", parameters={"degrade": "much"}), "degrade: input should be a valid"),
+    ],
+)
+def test_parameters_are_checked(choice, message):
+    with pytest.raises(ConfigError, match=message):
+        build_augmentation(choice, 0)
+
+
+def test_an_item_is_the_tile_and_its_label(tiles):
+    index = np.array([5, 0, 31])
+    dataset = TileDataset(tiles, index)
+    assert len(dataset) == 3
+    for position, row in enumerate(index):
+        (image,), label = dataset[position]
+        assert (image.dtype, image.shape) == (torch.uint8, (3, 128, 128))
+        np.testing.assert_array_equal(image.numpy().transpose(1, 2, 0), tiles.pixels[row])
+        assert label == tiles.labels[row]
+        assert label.dtype == torch.float32
+
+
+def test_all_tiles_at_once_are_the_items(tiles):
+    index = np.array([9, 3, 4])
+    items = torch.stack([image for (image,), _ in TileDataset(tiles, index)])
+    assert torch.equal(tile_tensor(tiles, index), items)
+
+
+@pytest.mark.parametrize(
+    ("index", "message"),
+    [
+        ([], "no tile to read: the split is empty"),
+        ([0, 32], "reaches from 0 to 32, the data set has 32 tiles"),
+        ([-1], "reaches from -1 to -1"),
+    ],
+)
+def test_an_index_that_does_not_fit_is_refused(tiles, index, message):
+    with pytest.raises(DataError, match=message):
+        TileDataset(tiles, np.array(index, np.int64))
+    with pytest.raises(DataError, match=message):
+        tile_tensor(tiles, np.array(index, np.int64))
+
+
+def loaded(tiles, *, seed):
+    augmentation = build_augmentation(Choice(name="colour"), 0)
+    dataset = TileDataset(tiles, np.zeros(8, np.int64), augmentation)
+    generator = torch.Generator().manual_seed(seed)
+    loader = DataLoader(dataset, batch_size=2, num_workers=2, generator=generator)
+    return torch.cat([image for (image,), _ in loader])
+
+
+def test_workers_differ_from_one_another_and_repeat_with_the_loaders_seed(tiles):
+    one, same, other = (loaded(tiles, seed=seed) for seed in (1, 1, 2))
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+    # Batches alternate between the two workers; equal seeds would make them equal.
+    assert not torch.equal(one[0:2], one[2:4])
