@@ -1,0 +1,88 @@
+"""Read rectangles of a north-up dataset as uint8 RGB with a mask of what is valid."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from rasterio.enums import ColorInterp, MaskFlags, Resampling
+from rasterio.io import DatasetReader
+from rasterio.vrt import WarpedVRT
+from rasterio.windows import Window
+
+from data_prep.bands import BandChoice
+from data_prep.depth import DepthScale
+
+FILL_VALUES = (0, 255, 65535)
+"""Nodata values that are colours too: a pixel is empty only where all three bands hold them."""
+
+
+def read_mask(
+    dataset: DatasetReader | WarpedVRT, band: int, window: Window, shape: tuple[int, int]
+) -> np.ndarray:
+    """Return where a band is valid by its mask or alpha band, bool of this shape.
+
+    GDAL takes an alpha band for the mask only in files of 2 or 4 bands; here it always counts.
+    """
+    if MaskFlags.all_valid not in dataset.mask_flag_enums[band - 1]:
+        return np.asarray(dataset.read_masks(band, window=window, out_shape=shape) > 0)
+    if ColorInterp.alpha in dataset.colorinterp:
+        alpha = dataset.colorinterp.index(ColorInterp.alpha) + 1
+        return np.asarray(dataset.read(alpha, window=window, out_shape=shape) > 0)
+    return np.ones(shape, bool)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PixelSource:
+    """The pixels of one scene, brought to uint8 RGB."""
+
+    dataset: DatasetReader | WarpedVRT
+    choice: BandChoice
+    scale: DepthScale | None = None
+    """None for pixels that are 8-bit already."""
+
+    def read(
+        self, window: Window, out_size: tuple[int, int] | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return uint8 (3, h, w) and the valid mask (h, w), True where there is a picture.
+
+        Args:
+            window: Whole pixels, inside the dataset.
+            out_size: Height and width to decimate to (nearest pixel, from overviews).
+        """
+        raw, valid = self.read_raw(window, out_size)
+        if self.choice.palette is not None:
+            return np.ascontiguousarray(self.choice.palette[raw[0], :3].transpose(2, 0, 1)), valid
+        return (raw if self.scale is None else self.scale.apply(raw)), valid
+
+    def read_raw(
+        self, window: Window, out_size: tuple[int, int] | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the three bands as stored, (3, h, w), and the valid mask (h, w)."""
+        shape = out_size or (int(window.height), int(window.width))
+        indexes = self.choice.indexes
+        if len(set(indexes)) == 1:
+            one = self.dataset.read(
+                indexes[0], window=window, out_shape=shape, resampling=Resampling.nearest
+            )
+            raw = np.broadcast_to(one, (3, *one.shape))
+        else:
+            raw = self.dataset.read(
+                list(indexes), window=window, out_shape=(3, *shape), resampling=Resampling.nearest
+            )
+        return raw, self._valid(raw, window, shape)
+
+    def _valid(self, raw: np.ndarray, window: Window, shape: tuple[int, int]) -> np.ndarray:
+        flags = self.dataset.mask_flag_enums[self.choice.indexes[0] - 1]
+        if MaskFlags.nodata in flags:
+            valid = self._holds_data(raw)
+        else:
+            valid = read_mask(self.dataset, self.choice.indexes[0], window, shape)
+        if np.issubdtype(raw.dtype, np.floating):
+            valid &= np.isfinite(raw).all(axis=0)
+        if self.choice.palette is not None:
+            valid &= self.choice.palette[raw[0], 3] > 0
+        return valid
+
+    def _holds_data(self, raw: np.ndarray) -> np.ndarray:
+        nodata = self.dataset.nodatavals[self.choice.indexes[0] - 1]
+        combine = np.any if nodata in FILL_VALUES else np.all
+        return np.asarray(combine(raw != nodata, axis=0))

@@ -1,0 +1,221 @@
+"""A scene: any raster that may be opened, as a north-up grid of uint8 RGB with a valid mask."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from affine import Affine
+from pyproj import Transformer
+from rasterio.crs import CRS
+from rasterio.io import DatasetReader
+from rasterio.windows import Window
+
+from damagenet.card import ChipGround
+from damagenet.errors import SceneError
+from data_prep.acquired import acquisition_time
+from data_prep.bands import choose_bands
+from data_prep.chips import Chips, cut_chips
+from data_prep.ground import pixel_metres, to_crs
+from data_prep.north_up import NorthUp, north_up
+from data_prep.opening import gdal_session, open_raster
+from data_prep.pixels import PixelSource
+from data_prep.survey import decimated, scene_scale, valid_share
+
+COARSE_M = 3.0
+"""Ground sampling above which a scene is not assessed unless forced (with 1 % to spare)."""
+WARN_COARSE_M = 1.5
+"""Ground sampling above which a scene is assessed with a warning."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SceneOptions:
+    """How a scene is opened."""
+
+    bands: tuple[int, ...] | None = None
+    """Red, green, blue, counted from 1; None takes those tagged so, else the first three."""
+    pixel_size: float | None = None
+    """Ground sampling in metres, for a scene without CRS."""
+    allow_driver: tuple[str, ...] = ()
+    """GDAL drivers to open beside GeoTIFF, PNG and JPEG, by name."""
+    force_coarse: bool = False
+    """Open scenes coarser than `COARSE_M` too."""
+    chip: ChipGround = field(default_factory=ChipGround)
+    """Sets the pixel on which a rotated scene is laid out."""
+
+
+class Scene:
+    """An open scene, for one thread; a context manager."""
+
+    def __init__(
+        self,
+        path: Path,
+        file: DatasetReader,
+        grid: NorthUp,
+        source: PixelSource,
+        options: SceneOptions,
+    ) -> None:
+        self.path = path
+        self.width: int = grid.dataset.width
+        self.height: int = grid.dataset.height
+        self.transform: Affine = grid.transform
+        self.crs: CRS | None = grid.crs
+        self.bands = source.choice.indexes
+        self.acquired = acquisition_time(file)
+        self.pixel_m = _grid_metres(path, grid, options)
+        self.sampling_m = max(grid.native_m or self.pixel_m)
+        """Metres per pixel of the file itself, the coarser of its two axes."""
+        self.depth_rule = source.scale.rule if source.scale else ""
+        """How deeper pixels were brought to 8 bits; empty where they were 8-bit."""
+        self.warnings = _warnings(grid, source, self.sampling_m)
+        self._file, self._grid, self._source = file, grid, source
+        self._lonlat: Transformer | None = grid.lonlat
+
+    @classmethod
+    def open(cls, path: Path, options: SceneOptions | None = None) -> "Scene":
+        """Open a scene for reading.
+
+        Raises:
+            SceneError: If the file is not a raster that may be opened, is damaged, has too few
+                bands, has neither CRS nor a given pixel size, lies on another planet, or is
+                coarser than `COARSE_M` unless that is forced.
+        """
+        options = options or SceneOptions()
+        file = open_raster(path, options.allow_driver)
+        try:
+            with gdal_session(path):
+                choice = choose_bands(file, options.bands)
+                grid = north_up(file, options.chip)
+                source = PixelSource(
+                    dataset=grid.dataset,
+                    choice=choice,
+                    scale=scene_scale(
+                        PixelSource(dataset=file, choice=choice),
+                        PixelSource(dataset=grid.dataset, choice=choice),
+                    ),
+                )
+                scene = cls(path, file, grid, source, options)
+            if scene.coarse and not options.force_coarse:
+                raise SceneError(too_coarse(scene))
+        except BaseException:
+            file.close()
+            raise
+        return scene
+
+    def __enter__(self) -> "Scene":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; the scene cannot be read any more."""
+        if self._grid.dataset is not self._file:
+            self._grid.dataset.close()
+        self._file.close()
+
+    @property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """West, south, east, north in the scene's CRS."""
+        west, north = to_crs(self.transform, 0, 0)
+        east, south = to_crs(self.transform, self.width, self.height)
+        return west, south, east, north
+
+    @property
+    def coarse(self) -> bool:
+        """True where the scene is too coarse to be assessed unless forced."""
+        return self.sampling_m > 1.01 * COARSE_M
+
+    def lonlat(self, cols: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return longitudes and latitudes (degrees, WGS 84) of pixel coordinates; NaN without CRS.
+
+        Args:
+            cols: Columns; the first pixel reaches from 0 to 1.
+            rows: Rows, likewise.
+        """
+        cols, rows = np.asarray(cols, float), np.asarray(rows, float)
+        if self._lonlat is None:
+            return np.full(cols.shape, np.nan), np.full(rows.shape, np.nan)
+        lons, lats = self._lonlat.transform(
+            self.transform.a * cols + self.transform.c, self.transform.e * rows + self.transform.f
+        )
+        return np.asarray(lons), np.asarray(lats)
+
+    def read_chips(self, windows: Sequence[Window], *, size_px: int) -> Chips:
+        """Read windows as uint8 RGB chips; what lies outside is zero and not valid.
+
+        Windows of whole pixels and `size_px` on each side are copied; others are resampled once,
+        anti-aliased. Neighbouring windows share one read.
+
+        Args:
+            windows: N rectangles in pixels of this grid.
+            size_px: Side of a chip in pixels, S.
+
+        Raises:
+            SceneError: If the file turns out to be damaged there.
+        """
+        with gdal_session(self.path):
+            return cut_chips(
+                self._source, windows, size_px=size_px, width=self.width, height=self.height
+            )
+
+    def valid_share(self) -> float:
+        """Return the share of pixels with a picture, 0..1, from a decimated scene or a sample.
+
+        Raises:
+            SceneError: If the file turns out to be damaged.
+        """
+        with gdal_session(self.path):
+            return valid_share(self._source)
+
+    def picture(self, max_side_px: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the whole scene decimated: uint8 RGB (3, h, w) and its valid mask (h, w).
+
+        Args:
+            max_side_px: The longer side in pixels, at most.
+
+        Raises:
+            SceneError: If the file turns out to be damaged.
+        """
+        with gdal_session(self.path):
+            return decimated(self._source, max_side_px)
+
+
+def _grid_metres(path: Path, grid: NorthUp, options: SceneOptions) -> tuple[float, float]:
+    """Return the metres per pixel of the north-up grid, east-west and north-south."""
+    if grid.lonlat is not None:
+        return pixel_metres(
+            grid.transform, grid.dataset.width / 2, grid.dataset.height / 2, grid.lonlat
+        )
+    if options.pixel_size is None:
+        raise SceneError(
+            f"{path} has no CRS and so no ground sampling: pass --pixel-size with the metres per "
+            "pixel, or give the file a CRS"
+        )
+    return options.pixel_size, options.pixel_size
+
+
+def _warnings(grid: NorthUp, source: PixelSource, sampling_m: float) -> tuple[str, ...]:
+    coarse = (
+        f"its pixels of {sampling_m:.2f} m are coarser than {WARN_COARSE_M} m: "
+        "expect weaker verdicts"
+        if sampling_m > WARN_COARSE_M
+        else ""
+    )
+    alike = source.scale is not None and source.scale.gain == 0
+    flat = "all its valid pixels seem to have one value: it may hold no picture" if alike else ""
+    return tuple(text for text in (grid.warning, source.choice.warning, coarse, flat) if text)
+
+
+def too_coarse(scene: Scene) -> str:
+    """Return the sentence that refuses a coarse scene."""
+    return (
+        f"{scene.path} has pixels of {scene.sampling_m:.3g} m, too coarse to see a building "
+        f"(limit {COARSE_M:g} m): take a finer scene, or pass --force-coarse"
+    )

@@ -1,0 +1,220 @@
+"""Read points or polygons from any vector file, repaired and counted."""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import pyarrow
+import pyogrio
+import shapely
+from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, GeometryError
+from pyproj import CRS
+from shapely.errors import ShapelyError
+from shapely.geometry.base import BaseGeometry
+
+from damagenet.errors import FootprintError, SceneError
+from data_prep.ground import to_lonlat
+
+LON_NAMES = ("lon", "longitude", "lng", "x")
+LAT_NAMES = ("lat", "latitude", "y")
+UNREADABLE = (
+    DataSourceError,
+    DataLayerError,
+    FeatureError,
+    GeometryError,
+    ShapelyError,
+    OSError,
+    ValueError,
+    UnboundLocalError,
+)
+"""What reading a spoilt vector file raises; the last is a slip of pyogrio 0.13 over a CRS that is
+no UTF-8."""
+_POLYGONS, _POINTS, _MULTIPOINT, _COLLECTION = (3, 6), (0,), 4, 7
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vectors:
+    """What a vector file holds: points or polygons, in its own CRS and order."""
+
+    frame: gpd.GeoDataFrame
+    """All rows; what is no usable point or polygon has an empty geometry."""
+    geometry: Literal["point", "polygon"]
+    warnings: tuple[str, ...]
+
+
+def read_vectors(path: Path) -> Vectors:
+    """Read points or polygons (made MultiPolygon, valid, two-dimensional) from a file.
+
+    Raises:
+        FootprintError: If the file is missing, unreadable, without points or polygons, with both,
+            or without a CRS that can be placed on the Earth.
+    """
+    if not path.exists():
+        raise FootprintError(f"{path} does not exist: name a file of buildings or areas")
+    reader = _READERS.get(path.suffix.lower(), _read_with_gdal)
+    frame, told = reader(path)
+    if frame.empty:
+        raise FootprintError(f"{path} holds no features: nothing to assess in it")
+    frame, crs_warnings = _with_crs(frame, path)
+    shapes = _flat(frame.geometry.to_numpy())
+    kind, shapes, lost = _one_kind(shapes, path)
+    frame = frame.set_geometry(gpd.GeoSeries(shapes, index=frame.index, crs=frame.crs))
+    if frame.geometry.name != "geometry":
+        frame = frame.rename_geometry("geometry")
+    return Vectors(frame=frame, geometry=kind, warnings=(*told, *crs_warnings, *lost))
+
+
+def ground_crs(wkt: str) -> CRS:
+    """Return a CRS of the Earth; raise FootprintError for any other."""
+    try:
+        to_lonlat(wkt)
+    except SceneError as err:
+        raise FootprintError(str(err)) from err
+    return CRS.from_user_input(wkt)
+
+
+Read = tuple[gpd.GeoDataFrame, tuple[str, ...]]
+
+
+def _read_with_gdal(path: Path) -> Read:
+    _refuse_indirection(path)
+    source = f"/vsizip/{path}" if path.name.lower().endswith(".shp.zip") else path
+    try:
+        with warnings.catch_warnings(record=True) as heard:
+            warnings.simplefilter("always")
+            layers = pyogrio.list_layers(source)
+            placed = [str(name) for name, kind in layers if kind is not None]
+            frame = _read_layer(source, placed[0]) if placed else None
+    except UNREADABLE as err:
+        raise FootprintError(f"{path} cannot be read as a vector file ({err})") from err
+    if not isinstance(frame, gpd.GeoDataFrame):
+        raise FootprintError(f"{path} holds no geometry: buildings need points or polygons")
+    told = [f"{path}: {text}" for text in dict.fromkeys(str(item.message) for item in heard)]
+    if len(placed) > 1:
+        others = ", ".join(placed[1:])
+        told.append(f"{path} has several layers: {placed[0]} is used, {others} not")
+    return frame, tuple(told)
+
+
+def _read_layer(source: Path | str, layer: str) -> gpd.GeoDataFrame | pd.DataFrame:
+    # Unclosed rings are common in shapefiles; "fix" closes them.
+    return gpd.read_file(source, layer=layer, engine="pyogrio", on_invalid="fix")
+
+
+def _refuse_indirection(path: Path) -> None:
+    """Refuse the XML files by which GDAL is sent to other files or to the network."""
+    if not path.is_file():
+        return  # a File Geodatabase is a folder
+    with path.open("rb") as file:
+        if b"<OGR" in file.read(1024):
+            raise FootprintError(
+                f"{path} is a GDAL description that points at other data, which is not followed: "
+                "name the data itself"
+            )
+
+
+def _read_parquet(path: Path) -> Read:
+    try:
+        return gpd.read_parquet(path), ()
+    except (*UNREADABLE, pyarrow.ArrowException, KeyError, TypeError) as err:
+        raise FootprintError(f"{path} is no GeoParquet file with a geometry ({err})") from err
+
+
+def _read_csv(path: Path) -> Read:
+    try:
+        table = pd.read_csv(path)
+    except (OSError, ValueError, UnicodeDecodeError) as err:
+        raise FootprintError(f"{path} cannot be read as CSV ({err})") from err
+    lon, lat = _column(table, LON_NAMES), _column(table, LAT_NAMES)
+    if lon is None or lat is None:
+        raise FootprintError(
+            f"{path} has no columns lon and lat (it has {', '.join(map(str, table.columns))}): "
+            "name them lon and lat"
+        )
+    lons, lats = (pd.to_numeric(table[name], errors="coerce") for name in (lon, lat))
+    points = gpd.points_from_xy(lons, lats)
+    points[(lons.isna() | lats.isna()).to_numpy()] = None
+    # Without a CRS, so that the range of the coordinates is checked like any other's.
+    return gpd.GeoDataFrame(table, geometry=points), ()
+
+
+_READERS: dict[str, Callable[[Path], Read]] = {
+    ".csv": _read_csv,
+    ".parquet": _read_parquet,
+    ".geoparquet": _read_parquet,
+}
+
+
+def _column(table: pd.DataFrame, names: tuple[str, ...]) -> str | None:
+    by_lower = {str(name).strip().lower(): str(name) for name in table.columns}
+    return next((by_lower[name] for name in names if name in by_lower), None)
+
+
+def _with_crs(frame: gpd.GeoDataFrame, path: Path) -> tuple[gpd.GeoDataFrame, tuple[str, ...]]:
+    if frame.crs is not None:
+        ground_crs(frame.crs.to_wkt())
+        return frame, ()
+    west, south, east, north = frame.total_bounds
+    if not (west >= -180 and east <= 180 and south >= -90 and north <= 90):
+        raise FootprintError(
+            f"{path} has no CRS and its coordinates ({west:.6g} {south:.6g} to {east:.6g} "
+            f"{north:.6g}) are no degrees: give it a CRS"
+        )
+    told = path.suffix.lower() == ".csv"
+    warning = f"{path} has no CRS: its coordinates are taken for lon and lat (WGS 84)"
+    return frame.set_crs(4326), () if told else (warning,)
+
+
+def _flat(shapes: np.ndarray) -> np.ndarray:
+    """Return valid two-dimensional geometries; single multi-points become points."""
+    flat = shapely.force_2d(shapes)
+    invalid = ~shapely.is_valid(flat) & ~shapely.is_missing(flat)
+    flat[invalid] = shapely.make_valid(flat[invalid])
+    single = (shapely.get_type_id(flat) == _MULTIPOINT) & (shapely.get_num_geometries(flat) == 1)
+    flat[single] = shapely.get_geometry(flat[single], 0)
+    collections = shapely.get_type_id(flat) == _COLLECTION
+    flat[collections] = [_polygons_of(shape) for shape in flat[collections]]
+    return np.asarray(flat)
+
+
+def _polygons_of(collection: shapely.GeometryCollection) -> BaseGeometry:
+    """Return the polygons of a mixed geometry, which repairing may leave beside stray lines."""
+    parts = [part for part in collection.geoms if shapely.get_type_id(part) in _POLYGONS]
+    return shapely.union_all(parts) if parts else collection
+
+
+def _one_kind(
+    shapes: np.ndarray, path: Path
+) -> tuple[Literal["point", "polygon"], np.ndarray, tuple[str, ...]]:
+    types = np.where(shapely.is_empty(shapes), -1, shapely.get_type_id(shapes))
+    points, polygons = np.isin(types, _POINTS), np.isin(types, _POLYGONS)
+    if points.any() and polygons.any():
+        raise FootprintError(
+            f"{path} mixes {points.sum()} points and {polygons.sum()} polygons: split it in two"
+        )
+    if not points.any() and not polygons.any():
+        raise FootprintError(f"{path} holds no points or polygons: buildings need one or the other")
+    usable = points | polygons
+    lost = int((~usable).sum())
+    told = (
+        (f"{path}: {lost} of {len(shapes)} features are no usable point or polygon: not judged",)
+        if lost
+        else ()
+    )
+    if points.any():
+        return "point", _emptied(shapes, ~usable, shapely.Point()), told
+    shapes = _emptied(shapes, ~usable, shapely.MultiPolygon())
+    single = shapely.get_type_id(shapes) == _POLYGONS[0]
+    shapes[single] = [shapely.multipolygons([shape]) for shape in shapes[single]]
+    return "polygon", shapes, told
+
+
+def _emptied(shapes: np.ndarray, where: np.ndarray, empty: BaseGeometry) -> np.ndarray:
+    emptied = shapes.copy()
+    emptied[where] = empty
+    return emptied
