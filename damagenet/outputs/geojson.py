@@ -1,0 +1,92 @@
+"""`damage.geojson`: the records as RFC 7946 GeoJSON, longitude and latitude."""
+
+import datetime as dt
+import json
+import math
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from pyproj import CRS, Transformer
+
+from damagenet.outputs.atomic import appears
+from damagenet.outputs.batches import Batch, Geometries
+from damagenet.outputs.layer import VectorLayer, check_formats
+
+DECIMALS = 7
+"""Of a degree: about a centimetre."""
+
+
+def write_geojson(path: Path, layer: VectorLayer, batches: Iterable[Batch]) -> None:
+    """Write all records as one feature collection, feature by feature.
+
+    Coordinates are WGS 84, rounded to 7 decimals; outer rings run counter-clockwise; polygons
+    that cross the antimeridian are cut there. Properties stand in the order of the columns.
+
+    Raises:
+        OutputError: If the records have no CRS, or the file cannot be written.
+    """
+    check_formats(layer.crs, ["geojson"])
+    to_lonlat = Transformer.from_crs(CRS.from_user_input(layer.crs), 4326, always_xy=True)
+    with appears(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+        file.write('{"type":"FeatureCollection","features":[')
+        separator = "\n"
+        for batch in batches:
+            for feature in _features(batch, layer.types.names, to_lonlat):
+                file.write(separator + feature)
+                separator = ",\n"
+        file.write("\n]}\n")
+
+
+def lonlat_geometries(geometry: Geometries, to_lonlat: Transformer) -> Geometries:
+    """Return geometries as RFC 7946 wants them; what cannot be placed on Earth becomes None."""
+
+    def lonlat(points: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.stack(to_lonlat.transform(*points.T), axis=1)
+
+    placed: Geometries = shapely.transform(geometry, lonlat)
+    west, _, east, _ = shapely.bounds(placed).T
+    for index in np.flatnonzero(east - west > 180):
+        placed[index] = _cut_at_antimeridian(placed[index])
+    rounded = shapely.transform(placed, _rounded)
+    rounded[~np.isfinite(shapely.bounds(rounded)).all(axis=1)] = None
+    oriented: Geometries = shapely.orient_polygons(rounded, exterior_cw=False)
+    return oriented
+
+
+def _features(batch: Batch, names: list[str], to_lonlat: Transformer) -> Iterator[str]:
+    geometries = shapely.to_geojson(lonlat_geometries(batch.geometry, to_lonlat))
+    for row, geometry in zip(batch.rows, geometries, strict=True):
+        properties = dict(zip(names, map(_value, row), strict=True))
+        text = json.dumps(properties, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        yield f'{{"type":"Feature","properties":{text},"geometry":{geometry or "null"}}}'
+
+
+def _value(value: object) -> object:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dt.date):
+        return value.isoformat()
+    return value
+
+
+def _rounded(coordinates: NDArray[np.float64]) -> NDArray[np.float64]:
+    # Adding zero turns -0.0 into 0.0.
+    return np.round(coordinates, DECIMALS) + 0.0
+
+
+def _cut_at_antimeridian(geometry: shapely.Geometry) -> shapely.Geometry:
+    """Return a multi-polygon whose parts lie on either side of 180 degrees (RFC 7946, 3.1.9)."""
+    eastward = shapely.transform(geometry, lambda xy: xy + np.where(xy[:, :1] < 0, (360, 0), 0))
+    west_part = shapely.intersection(eastward, shapely.box(0, -90, 180, 90))
+    east_part = shapely.intersection(eastward, shapely.box(180, -90, 540, 90))
+    shifted = shapely.transform(east_part, lambda xy: xy - (360, 0))
+    polygons = [
+        part
+        for half in (west_part, shifted)
+        for part in shapely.get_parts(half)
+        if isinstance(part, shapely.Polygon)
+    ]
+    return shapely.multipolygons(polygons)

@@ -1,0 +1,71 @@
+"""Pictures inside the report: the scene and its chips as JPEG data URIs."""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from damagenet.card import ChipGround
+from damagenet.outputs.highlights import Highlight
+from data_prep.scene import Scene
+from data_prep.windows import chip_size
+
+PICTURE_SIDE_PX = 1800
+"""Longer side of the scene's picture, at most."""
+_QUALITY = 80
+_NOTHING = 224
+"""Grey of ground that the scene does not show."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """A picture that lives inside a page."""
+
+    uri: str
+    width: int
+    height: int
+
+
+def scene_picture(scene: Scene) -> Picture:
+    """Return the whole scene, decimated, as wide to high as the ground; grey without pixels."""
+    pixels, valid = scene.picture(PICTURE_SIDE_PX)
+    height, width = valid.shape
+    # Degrees are no squares on the ground; the longer side shrinks, so that no pixel is made up.
+    aspect = (scene.height * scene.pixel_m[1]) / (scene.width * scene.pixel_m[0])
+    size = (
+        (width, round(width * aspect))
+        if width * aspect <= height
+        else (round(height / aspect), height)
+    )
+    return _picture(pixels, valid, size=(max(size[0], 1), max(size[1], 1)))
+
+
+def chip_pictures(
+    scene: Scene, highlights: Sequence[Highlight], ground: ChipGround
+) -> list[Picture]:
+    """Return the chip around the centre of each unit, as the model saw it."""
+    if not highlights:
+        return []
+    size = chip_size(scene.pixel_m, ground)
+    windows = [size.around(one.col, one.row) for one in highlights]
+    chips = scene.read_chips(windows, size_px=ground.size_px)
+    return [
+        _picture(pixels, valid) for pixels, valid in zip(chips.images[0], chips.valid, strict=True)
+    ]
+
+
+def _picture(
+    pixels: NDArray[np.uint8], valid: NDArray[np.bool_], size: tuple[int, int] | None = None
+) -> Picture:
+    shown = np.where(valid, pixels, np.uint8(_NOTHING)).transpose(1, 2, 0)  # (3, h, w) -> (h, w, 3)
+    image = Image.fromarray(np.ascontiguousarray(shown))
+    if size is not None and size != image.size:
+        image = image.resize(size, Image.Resampling.BILINEAR)
+    buffer = BytesIO()
+    image.save(buffer, "JPEG", quality=_QUALITY)
+    text = base64.b64encode(buffer.getvalue()).decode("ascii")
+    return Picture(uri=f"data:image/jpeg;base64,{text}", width=image.width, height=image.height)

@@ -1,0 +1,183 @@
+"""`report.html`: one page that a person opens first, complete in itself and offline."""
+
+import datetime as dt
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import jinja2
+
+from damagenet import __version__
+from damagenet.assessment import Assessment
+from damagenet.outputs.atomic import appears
+from damagenet.outputs.batches import Batches
+from damagenet.outputs.highlights import SHOWN, Highlight, Highlights
+from damagenet.outputs.histogram import Histogram
+from damagenet.outputs.marks import BinMarks, UnitMarks, make_marks
+from damagenet.outputs.pictures import Picture, chip_pictures, scene_picture
+from damagenet.outputs.placement import pixel_placer
+from damagenet.outputs.style import COLOURS, RAMP
+from damagenet.outputs.summary import Summary, summarise, used_threshold
+from damagenet.outputs.words import MEANINGS, REASONS, WINDOW_NOTE
+from data_prep.scene import Scene
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thumbnail:
+    """One chip with what was said of it, and where it lies on the picture."""
+
+    unit: Highlight
+    picture: Picture
+    x: float
+    y: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gallery:
+    """A row of thumbnails under a title."""
+
+    title: str
+    note: str
+    thumbnails: tuple[Thumbnail, ...]
+
+
+def write_report(
+    path: Path, assessment: Assessment, batches: Batches, scene: Scene, files: Sequence[str]
+) -> None:
+    """Write the page.
+
+    Args:
+        path: Where it appears.
+        assessment: What it is about.
+        batches: All records.
+        scene: The open scene, for its picture and chips.
+        files: Names of the other files in the folder.
+
+    Raises:
+        OutputError: If the file cannot be written.
+        SceneError: If the scene turns out to be damaged.
+    """
+    with appears(path) as temporary:
+        page = _render(assessment, batches, scene, files)
+        temporary.write_text(page, encoding="utf-8")
+
+
+def _render(assessment: Assessment, batches: Batches, scene: Scene, files: Sequence[str]) -> str:
+    picture = scene_picture(scene)
+    marks = make_marks(
+        units=assessment.counts.units,
+        scale=(picture.width / scene.width, picture.height / scene.height),
+        picture=(picture.height, picture.width),
+        attributes=assessment.attributes,
+    )
+    highlights = Highlights(threshold=used_threshold(assessment))
+    place = pixel_placer(assessment)
+    for batch in batches():
+        placed = place(batch.geometry)
+        marks.add(batch, placed)
+        highlights.add(batch, placed)
+    return _template().render(
+        assessment=assessment,
+        summary=summarise(assessment, files),
+        picture=picture,
+        map_data=_json(_map_data(assessment, marks, picture, scene)),
+        aggregated=isinstance(marks, BinMarks),
+        galleries=_galleries(assessment, highlights, scene, marks.scale),
+        listed=highlights.damaged,
+        histogram=Histogram(highlights.histogram.tolist(), used_threshold(assessment)),
+        scale=marks.scale,
+        colours=COLOURS,
+        counts=_label_counts(summarise(assessment)),
+        ramp=RAMP,
+        meanings=MEANINGS,
+        reasons=REASONS,
+        window_note=WINDOW_NOTE,
+        version=__version__,
+    )
+
+
+@lru_cache
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = lambda value: f"{value:,}".replace(",", "\u202f")
+    environment.filters["moment"] = _moment
+    return environment.get_template("report.html")
+
+
+def _map_data(
+    assessment: Assessment, marks: UnitMarks | BinMarks, picture: Picture, scene: Scene
+) -> dict[str, object]:
+    return {
+        "width": picture.width,
+        "height": picture.height,
+        "metres": scene.pixel_m[0] / marks.scale[0],
+        "geometry": assessment.geometry,
+        "kind": assessment.kind.value,
+        "labels": list(COLOURS),
+        "colours": list(COLOURS.values()),
+        "ramp": RAMP,
+        **marks.data(),
+    }
+
+
+def _galleries(
+    assessment: Assessment, highlights: Highlights, scene: Scene, scale: tuple[float, float]
+) -> list[Gallery]:
+    rows = (
+        ("Surest damaged", "Highest probability of damage.", highlights.damaged),
+        ("Surest undamaged", "Lowest probability of damage.", highlights.undamaged),
+        ("Least sure", "Nearest to the threshold: check these by eye.", highlights.unsure),
+    )
+    wanted = [one for _, _, units in rows for one in units[:SHOWN]]
+    pictures = iter(chip_pictures(scene, wanted, assessment.card.chip))
+    return [
+        Gallery(
+            title=title,
+            note=note,
+            thumbnails=tuple(
+                Thumbnail(
+                    unit=one, picture=next(pictures), x=one.col * scale[0], y=one.row * scale[1]
+                )
+                for one in units[:SHOWN]
+            ),
+        )
+        for title, note, units in rows
+    ]
+
+
+def _label_counts(summary: Summary) -> dict[str, int]:
+    counts = summary.counts
+    return {
+        "damaged": counts.damaged,
+        "uncertain": counts.uncertain,
+        "undamaged": counts.undamaged,
+        "not-judged": sum(counts.not_judged.values()),
+    }
+
+
+def _moment(iso: str) -> str:
+    """Return an ISO 8601 time as people write it, to the minute; a bare date stays one."""
+    try:
+        time = dt.datetime.fromisoformat(iso)
+    except ValueError:
+        return iso
+    if "T" not in iso:
+        return iso
+    zone = " UTC" if time.utcoffset() == dt.timedelta(0) else time.strftime(" %z")
+    return f"{time:%Y-%m-%d %H:%M}{zone.rstrip()}"
+
+
+def _json(value: object) -> str:
+    """Return JSON that is safe inside a script element, whatever the caller's file says."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text

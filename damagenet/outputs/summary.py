@@ -1,0 +1,135 @@
+"""`summary.json`: one scene's result in numbers and in honest words."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from damagenet import __version__
+from damagenet.assessment import Assessment, Counts, SceneInfo
+from damagenet.card import Score
+from damagenet.config import Settings
+from damagenet.outputs.atomic import appears
+from damagenet.outputs.words import MEANINGS, REASONS, WINDOW_NOTE
+
+SUMMARY_FORMAT = 1
+
+
+class Shares(Settings):
+    """Shares of the judged units, 0..1; None where nothing was judged."""
+
+    damaged: float | None
+    undamaged: float | None
+    uncertain: float | None
+
+
+class Licences(Settings):
+    """Under which terms the result may be used."""
+
+    model: str
+    training_data: str
+    non_commercial: bool
+
+
+class ModelSummary(Settings):
+    """Which model said so, and how good it was where it was measured."""
+
+    name: str
+    weights_sha256: str
+    threshold: float
+    """The probability from which a unit counted as damaged, in this assessment."""
+    uncertain_band: tuple[float, float]
+    scores: tuple[Score, ...]
+    """As measured after a storm, on buildings the model had not seen."""
+
+
+class Summary(Settings):
+    """The keys of `summary.json`; they stay, later versions only add."""
+
+    format_version: int
+    headline: str
+    sentence: str
+    ranking_only: bool
+    """True where the counts must not be read as counts."""
+    counts: Counts
+    judged: int
+    """Units with a verdict: damaged, undamaged or uncertain."""
+    shares: Shares
+    meanings: dict[str, str]
+    reasons: dict[str, str]
+    window: str
+    licences: Licences
+    kind: str
+    """building or cell"""
+    scene: SceneInfo
+    model: ModelSummary
+    warnings: tuple[str, ...]
+    files: tuple[str, ...]
+    """Names of the files beside this one."""
+    key: str
+    created: str
+    seconds: float
+    damagenet: str
+    """Version of damagenet."""
+
+
+def summarise(assessment: Assessment, files: Sequence[str] = ()) -> Summary:
+    """Return the summary of an assessment whose results were written into `files`."""
+    card, counts = assessment.card, assessment.counts
+    judged = counts.damaged + counts.undamaged + counts.uncertain
+    return Summary(
+        format_version=SUMMARY_FORMAT,
+        headline=card.headline,
+        sentence=card.sentence,
+        ranking_only=card.ranking_only,
+        counts=counts,
+        judged=judged,
+        shares=Shares(
+            damaged=_share(counts.damaged, judged),
+            undamaged=_share(counts.undamaged, judged),
+            uncertain=_share(counts.uncertain, judged),
+        ),
+        meanings=MEANINGS,
+        reasons=REASONS,
+        window=WINDOW_NOTE,
+        licences=Licences(
+            model=card.licence,
+            training_data=card.training_tiles.licence,
+            non_commercial=card.training_tiles.non_commercial,
+        ),
+        kind=assessment.kind.value,
+        scene=assessment.scene,
+        model=_model(assessment),
+        warnings=assessment.warnings,
+        files=tuple(files),
+        key=assessment.key,
+        created=assessment.created,
+        seconds=assessment.seconds,
+        damagenet=__version__,
+    )
+
+
+def write_summary(path: Path, assessment: Assessment, files: Sequence[str]) -> None:
+    """Write the summary; raise OutputError if the file cannot be written."""
+    with appears(path) as temporary:
+        text = summarise(assessment, files).model_dump_json(indent=2)
+        temporary.write_text(f"{text}\n", encoding="utf-8")
+
+
+def used_threshold(assessment: Assessment) -> float:
+    """Return the probability from which a unit counted as damaged."""
+    given = assessment.options.threshold
+    return assessment.card.threshold if given is None else given
+
+
+def _model(assessment: Assessment) -> ModelSummary:
+    card = assessment.card
+    return ModelSummary(
+        name=card.name,
+        weights_sha256=card.weights_sha256,
+        threshold=used_threshold(assessment),
+        uncertain_band=card.uncertain_band,
+        scores=tuple(score for score in card.scores if score.protocol == "post-event"),
+    )
+
+
+def _share(count: int, judged: int) -> float | None:
+    return round(count / judged, 4) if judged else None

@@ -1,0 +1,52 @@
+"""What a reader must know before believing a map: said once, written into every kind of file."""
+
+from damagenet.card import Card
+
+MEANINGS: dict[str, str] = {
+    "damaged": (
+        "Visible flood water or damage around the building when the picture was taken. "
+        "It is no FEMA or EMS-98 grade."
+    ),
+    "undamaged": (
+        "Nothing visible from above. Flooded interiors, water that has receded and damage to "
+        "walls are unseen."
+    ),
+    "uncertain": "The model cannot tell: its probability lies in the band where it errs most.",
+    "not-judged": "Not looked at, for the reason given: no verdict either way.",
+}
+"""What each label means, by label."""
+
+REASONS: dict[str, str] = {
+    "outside": "The unit lies outside the scene.",
+    "no-imagery": "Too few usable pixels of the scene cover it.",
+    "obscured": "Cloud or another excluded area hides it.",
+    "forced-coarse": "Judged although the scene is too coarse for the model (--force-coarse).",
+}
+"""What stands against a verdict, by reason."""
+
+WINDOW_NOTE = (
+    "Each verdict is on the window of ground_m metres around the building, not on its walls."
+)
+
+
+def statements(card: Card) -> dict[str, str]:
+    """Return what stands in the metadata of every map, by key, in the order of reading."""
+    return {
+        "headline": card.headline,
+        "sentence": card.sentence,
+        **{f"meaning_{label.replace('-', '_')}": meaning for label, meaning in MEANINGS.items()},
+        "window": WINDOW_NOTE,
+        "model": f"{card.name} {card.weights_sha256[:12]}",
+        "licence": card.licence,
+        "training_data_licence": card.training_tiles.licence,
+        "non_commercial": "yes" if card.training_tiles.non_commercial else "no",
+    }
+
+
+def abstract(card: Card) -> str:
+    """Return the statements as one paragraph, for formats with a single description field."""
+    said = statements(card)
+    return (
+        f"{said['headline']}. {said['sentence']} Damaged: {MEANINGS['damaged']} "
+        f"Undamaged: {MEANINGS['undamaged']} {WINDOW_NOTE} Licence of the model: {card.licence}."
+    ).replace("..", ".")
