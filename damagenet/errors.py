@@ -44,3 +44,7 @@ class DeviceError(DamageNetError, RuntimeError):
 
 class EvaluationError(DamageNetError, ValueError):
     """A score cannot be computed honestly from what was given."""
+
+
+class CancelledError(DamageNetError):
+    """Somebody asked for the work to stop; what is finished is kept."""

@@ -1,11 +1,14 @@
 """The training recipe: the sections `data`, `model` and `training` of a YAML file."""
 
+from collections.abc import Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from damagenet.config import Settings
+from damagenet.config import Settings, read_settings
+from damagenet.errors import ConfigError
 
 Bounds = tuple[float, float, float, float]
 """West, south, east, north in degrees."""
@@ -103,6 +106,12 @@ class TrainingSettings(Settings):
     """Decay per step of the averaged weights that are evaluated and kept; 0 keeps the raw ones."""
     early_stopping: EarlyStopping = EarlyStopping()
 
+    @field_validator("precision", mode="before")
+    @classmethod
+    def _precision_in_words(cls, value: object) -> object:
+        """Let YAML's number 32 be the word."""
+        return str(value) if isinstance(value, int) else value
+
 
 class Recipe(Settings):
     """All that a training needs to be repeated."""
@@ -119,3 +128,29 @@ class Recipe(Settings):
         if not value.replace("-", "").replace("_", "").isalnum():
             raise ValueError("a name holds letters, digits, - and _ only")
         return value
+
+
+def read_recipe(path: Path, *, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe from a YAML file, or by the name of one that comes with damagenet.
+
+    Args:
+        path: A file, or a bare name such as `harvey`.
+        overrides: Texts like `training.epochs=3`.
+
+    Raises:
+        ConfigError: If there is neither, or a setting is wrong.
+    """
+    shipped = {
+        entry.name.removesuffix(".yaml"): entry
+        for entry in files("configs").iterdir()
+        if entry.name.endswith(".yaml")
+    }
+    if path.exists():
+        return read_settings(Recipe, path, overrides=overrides)
+    # `configs/harvey.yaml` is found from any folder, as the repository's commands are written.
+    name = path.name.removesuffix(".yaml")
+    if path.parent not in (Path(), Path("configs")) or name not in shipped:
+        raise ConfigError(
+            f"no recipe {path}: give a YAML file, or one of {', '.join(sorted(shipped))}"
+        )
+    return read_settings(Recipe, Path(str(shipped[name])), overrides=overrides)

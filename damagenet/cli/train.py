@@ -1,0 +1,52 @@
+"""`damagenet train`: from a recipe to a bundle."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from damagenet.recipe import read_recipe
+
+
+def command(
+    *,
+    config: Annotated[
+        Path,
+        typer.Option("--config", "-c", help="Recipe: a YAML file, or the name of a shipped one."),
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder for checkpoints, logs and the bundle.")
+    ],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="Change a setting, as in model.activation=gelu."
+        ),
+    ] = None,
+    devices: Annotated[int, typer.Option(min=1, help="GPUs, or processes on a CPU.")] = 1,
+    nodes: Annotated[int, typer.Option(min=1, help="Machines.")] = 1,
+    resume: Annotated[
+        bool, typer.Option(help="Continue an interrupted training in the same folder.")
+    ] = True,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Draw no progress bar.")] = False,
+) -> None:
+    """Train a network by a recipe and write it as a bundle to OUT/bundle."""
+    recipe = read_recipe(config, overrides=overrides or ())
+
+    from lightning.pytorch.utilities import rank_zero_only
+
+    from damagenet.training import train
+
+    bundle = train(
+        recipe,
+        out,
+        resume=resume,
+        devices=devices,
+        nodes=nodes,
+        command=shlex.join(["damagenet", *sys.argv[1:]]),
+        progress=not quiet,
+    )
+    # Several processes come here after a distributed training; stdout holds the folder once.
+    rank_zero_only(typer.echo)(str(bundle.folder))

@@ -1,0 +1,107 @@
+"""One training step, one validation step, and what is logged about them."""
+
+import logging
+from collections.abc import Sequence
+
+import torch
+from lightning import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torchmetrics import MeanMetric, Metric, MetricCollection
+from torchmetrics.classification import BinaryAccuracy, BinaryAUROC, MulticlassAccuracy
+
+from damagenet.losses import build_loss
+from damagenet.recipe import TrainingSettings
+from models.classifier import Classifier
+from models.optimisers import build_optimizer
+from models.schedules import build_schedule
+
+log = logging.getLogger(__name__)
+
+Batch = tuple[Sequence[torch.Tensor], torch.Tensor]
+"""Images uint8 (N, 3, S, S), one tensor for each input, and labels float (N,)."""
+
+
+class DamageModule(LightningModule):
+    """Trains a network with the loss, optimiser and schedule of a recipe."""
+
+    def __init__(self, network: Classifier, settings: TrainingSettings) -> None:
+        super().__init__()
+        self.network = network
+        self.settings = settings
+        self.loss = build_loss(settings.loss)
+        self.train_loss = MeanMetric()
+        self.validation_loss = MeanMetric()
+        self.validation_scores = _validation_scores()
+        if settings.transfer == "linear_probe":
+            network.requires_grad_(False)
+            network.head.requires_grad_(True)
+
+    def on_train_epoch_start(self) -> None:
+        """Keep the batch norms and dropout of a frozen network at rest."""
+        if self.settings.transfer == "linear_probe":
+            self.network.features.eval()
+
+    def training_step(self, batch: Batch, batch_index: int) -> torch.Tensor:
+        """Return the mean loss of a batch."""
+        del batch_index
+        images, labels = batch
+        loss = self.loss(self.network(*images).squeeze(1).float(), labels)
+        self.train_loss.update(loss.detach(), weight=len(labels))
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        """Log the epoch's mean training loss."""
+        self.log("train/loss", self.train_loss)
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        """Add a batch to the validation scores."""
+        del batch_index
+        images, labels = batch
+        logits = self.network(*images).squeeze(1).float()
+        self.validation_loss.update(self.loss(logits, labels), weight=len(labels))
+        _update(self.validation_scores, logits, labels)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the validation scores, and say them in one line."""
+        scores = {name: metric.compute() for name, metric in self.validation_scores.items()}
+        scores["loss"] = self.validation_loss.compute()
+        self.log_dict({f"validation/{name}": value for name, value in scores.items()})
+        if self.trainer.is_global_zero and not self.trainer.sanity_checking:
+            said = ", ".join(f"{name} {float(value):.4f}" for name, value in scores.items())
+            log.info("epoch %d of %d: %s", self.current_epoch + 1, self.settings.epochs, said)
+        self.validation_scores.reset()
+        self.validation_loss.reset()
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Return the optimiser and a schedule that steps once per batch."""
+        optimizer = build_optimizer(
+            self.settings.optimizer, self.network, activation_lr=self.settings.activation_lr
+        )
+        steps = int(self.trainer.estimated_stepping_batches)
+        schedule = build_schedule(self.settings.schedule, optimizer, steps=steps)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+
+def _validation_scores() -> MetricCollection:
+    scores: dict[str, Metric | MetricCollection] = {
+        "accuracy": BinaryAccuracy(),
+        "balanced_accuracy": MulticlassAccuracy(num_classes=2, average="macro"),
+        "auroc": BinaryAUROC(),
+    }
+    return MetricCollection(scores)
+
+
+def _update(scores: MetricCollection, logits: torch.Tensor, labels: torch.Tensor) -> None:
+    truth = labels.int()
+    scores["accuracy"].update(logits, truth)
+    scores["balanced_accuracy"].update((logits > 0).int(), truth)
+    scores["auroc"].update(logits.sigmoid(), truth)
+
+
+def network_state(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return the network's part of a checkpoint's `state_dict`."""
+    prefix = "network."
+    return {name[len(prefix) :]: value for name, value in state.items() if name.startswith(prefix)}

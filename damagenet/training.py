@@ -1,0 +1,173 @@
+"""From a recipe to a bundle: check, split, train, choose the epoch, calibrate, write."""
+
+import json
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from lightning import Trainer, seed_everything
+
+from damagenet.bundle import CARD_FILE, Bundle, load_bundle, save_bundle
+from damagenet.errors import ConfigError, OutputError
+from damagenet.lightning_module import DamageModule, network_state
+from damagenet.losses import build_loss
+from damagenet.recipe import Recipe
+from damagenet.trainer import BEST, LAST, Hardware, fit_or_interrupt, make_trainer, without_advice
+from damagenet.training_card import make_card
+from damagenet.training_data import TrainingData, open_training_data, pixel_statistics
+from data_prep.augmentation import build_augmentation
+from models.classifier import Classifier
+from models.factory import build_network, check_model
+from models.optimisers import check_optimizer
+from models.schedules import check_schedule
+
+if TYPE_CHECKING:
+    from data_prep.harvey import HarveyTiles
+
+log = logging.getLogger(__name__)
+
+BUNDLE = "bundle"
+RECIPE_FILE = "recipe.json"
+
+
+def train(
+    recipe: Recipe,
+    out: Path,
+    *,
+    tiles: "HarveyTiles | None" = None,
+    resume: bool = True,
+    devices: int = 1,
+    nodes: int = 1,
+    command: str = "",
+    progress: bool = True,
+) -> Bundle:
+    """Train by a recipe and return the bundle, which lies in `out/bundle`.
+
+    The split is made inside, from `recipe.data`; the test part is never read. With `resume` an
+    interrupted training continues after its last whole epoch, and a finished one is returned.
+
+    Args:
+        recipe: What to train, on what, and how.
+        out: Gets the recipe, checkpoints, logs and the bundle.
+        tiles: The prepared data set; without it `recipe.data.path` is opened.
+        resume: Continue what is in `out`; otherwise it is replaced.
+        devices: Devices (processes, on a CPU) on this machine.
+        nodes: Machines.
+        command: What is written into the card as the command that made it.
+        progress: Whether a bar is drawn on stderr.
+
+    Raises:
+        ConfigError: If a name or a value in the recipe is unknown, before any data is read.
+        OutputError: If `out` holds another training, or cannot be written.
+        DataError: If the data set is missing or the split leaves nothing.
+        LeakError: If the split leaks and the recipe does not allow it.
+        BundleError: If the weights to start from cannot be read.
+        EvaluationError: If the training diverged.
+    """
+    check_recipe(recipe)
+    _claim(out, recipe, resume=resume)
+    if resume and (out / BUNDLE / CARD_FILE).exists():
+        log.info("%s is already trained: %s", recipe.name, out / BUNDLE)
+        return load_bundle(out / BUNDLE)
+    data = open_training_data(recipe, tiles)
+    log.info("%s", data.split.description)
+    network = _start_network(recipe, data)
+    hardware = Hardware(devices=devices, nodes=nodes)
+    trainer = _fit(recipe, out, data, network, hardware=hardware, resume=resume, progress=progress)
+    if trainer.is_global_zero:
+        transferred = recipe.training.transfer != "scratch"
+        card = make_card(recipe, data, network, transferred=transferred, command=command)
+        save_bundle(out / BUNDLE, card, network, data.manifest)
+    trainer.strategy.barrier()
+    return load_bundle(out / BUNDLE)
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """Check every name and value of a recipe without reading data.
+
+    Raises:
+        ConfigError: If a name, a parameter or a combination is unknown or out of range.
+    """
+    check_model(recipe.model)
+    check_optimizer(recipe.training.optimizer)
+    check_schedule(recipe.training.schedule)
+    build_loss(recipe.training.loss)
+    build_augmentation(recipe.data.augmentation, recipe.training.seed)
+    transfer, weights = recipe.training.transfer, recipe.model.weights
+    if transfer == "scratch" and weights is not None:
+        raise ConfigError(
+            f"model.weights is {weights!r} but training.transfer is scratch: choose finetune or "
+            "linear_probe, or leave the weights out"
+        )
+    if transfer != "scratch" and weights is None:
+        raise ConfigError(f"training.transfer {transfer} needs model.weights: name a bundle")
+
+
+def _claim(out: Path, recipe: Recipe, *, resume: bool) -> None:
+    """Make the folder this recipe's own; raise OutputError where it belongs to another."""
+    told = json.dumps(recipe.model_dump(mode="json"), indent=2) + "\n"
+    path = out / RECIPE_FILE
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if resume and path.exists() and path.read_text(encoding="utf-8") != told:
+            raise OutputError(
+                f"{out} holds a training by another recipe ({path}): choose another folder, or "
+                "start it anew with --no-resume"
+            )
+        path.write_text(told, encoding="utf-8")
+    except FileExistsError as err:
+        raise OutputError(f"{out} is a file: name a folder") from err
+    except OSError as err:
+        if isinstance(err, OutputError):
+            raise
+        raise OutputError(f"cannot write to {out}: {err.strerror}") from err
+
+
+def _start_network(recipe: Recipe, data: TrainingData) -> Classifier:
+    seed_everything(recipe.training.seed, verbose=False)
+    if recipe.model.weights is None:
+        mean, std = pixel_statistics(data.tiles.pixels, data.split.train)
+        return build_network(recipe.model, pixel_mean=mean, pixel_std=std)
+    source = load_bundle(recipe.model.weights)
+    for part in ("architecture", "activation"):
+        own, theirs = getattr(recipe.model, part), getattr(source.card.model, part)
+        if own != theirs:
+            raise ConfigError(
+                f"model.{part} is {own.name!r} but the weights in {recipe.model.weights!r} are of "
+                f"{theirs.name!r} ({theirs.parameters}): name the same"
+            )
+    return source.network.train()
+
+
+def _fit(
+    recipe: Recipe,
+    out: Path,
+    data: TrainingData,
+    network: Classifier,
+    *,
+    hardware: Hardware,
+    resume: bool,
+    progress: bool,
+) -> Trainer:
+    """Train the network in place up to its best epoch; return the trainer."""
+    settings = recipe.training
+    last = out / f"{LAST}.ckpt"
+    with without_advice():
+        trainer = make_trainer(
+            settings, out, augmentation=data.augmentation, hardware=hardware, progress=progress
+        )
+        loader = data.train_loader(
+            batch_size=settings.batch_size, seed=settings.seed, processes=hardware.processes
+        )
+        fit_or_interrupt(
+            trainer,
+            DamageModule(network, settings),
+            loader,
+            data.validation_loader(batch_size=4 * settings.batch_size),
+            last=last if resume and last.exists() else None,
+        )
+    # Only tensors are read back from our own checkpoint, never code.
+    best = torch.load(out / f"{BEST}.ckpt", map_location="cpu", weights_only=True)
+    network.load_state_dict(network_state(best["state_dict"]))
+    return trainer

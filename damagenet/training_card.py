@@ -1,0 +1,117 @@
+"""The card of a freshly trained network: calibration, threshold, prior and where it came from."""
+
+import datetime as dt
+from importlib.metadata import PackageNotFoundError, version
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from damagenet import __version__
+from damagenet.calibration import (
+    balanced_threshold,
+    fit_calibration,
+    probabilities,
+    uncertain_band,
+)
+from damagenet.card import FORMAT_VERSION, Card, ChipGround, TrainingTiles
+from damagenet.labels import CLASSES
+from damagenet.recipe import Recipe
+from damagenet.training_data import TrainingData
+from data_prep.datasets import tile_tensor
+from models.classifier import Classifier
+
+HARVEY_LICENCE = (
+    "CC BY 4.0 according to the Hugging Face card of the tiles, which points at IEEE DataPort "
+    "(doi 10.21227/sdad-1e56); whether DigitalGlobe's own terms for the imagery also bind is "
+    "unconfirmed: have it checked before commercial use"
+)
+WEIGHTS_LICENCE = "Apache-2.0, as far as the licence of the training tiles allows"
+VERSIONED = ("torch", "lightning", "albumentations", "numpy")
+CHIPS_AT_ONCE = 256
+
+
+def make_card(
+    recipe: Recipe, data: TrainingData, network: Classifier, *, transferred: bool, command: str
+) -> Card:
+    """Return the card of a trained network, all but its hashes and scores.
+
+    Args:
+        recipe: What it was trained by.
+        data: What it was trained and validated on.
+        network: Trained; left in evaluation mode.
+        transferred: Whether it started from the weights of another bundle.
+        command: The command that made it.
+
+    Raises:
+        EvaluationError: If the network diverged or the validation part lacks a class.
+    """
+    labels = data.tiles.labels[data.split.validation].astype(np.int64)
+    logits = network_logits(network, data, data.split.validation)
+    fitted_on = f"validation part of {data.split.name}, {len(labels)} tiles"
+    calibration = fit_calibration(logits, labels, fitted_on=fitted_on)
+    p = probabilities(logits, calibration)
+    threshold = balanced_threshold(p, labels)
+    return Card(
+        format_version=FORMAT_VERSION,
+        name=recipe.name,
+        created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        model=recipe.model,
+        inputs=("post",),
+        classes=CLASSES,
+        pixel_mean=_three(network.normalise.mean),
+        pixel_std=_three(network.normalise.std),
+        chip=ChipGround(),
+        calibration=calibration,
+        threshold=threshold,
+        uncertain_band=uncertain_band(p, labels, threshold),
+        class_prior=data.class_prior,
+        training_tiles=_training_tiles(data, transferred=transferred),
+        scores=(),
+        licence=WEIGHTS_LICENCE,
+        command=command,
+        recipe=recipe,
+        versions=_versions(),
+        weights_sha256="",
+    )
+
+
+def network_logits(
+    network: Classifier, data: TrainingData, index: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float64]:
+    """Return the logits (n,) of the tiles in rows `index`, in single precision on the CPU."""
+    network.cpu().eval()
+    logits: list[torch.Tensor] = []
+    with torch.inference_mode():
+        for start in range(0, len(index), CHIPS_AT_ONCE):
+            tiles = tile_tensor(data.tiles, index[start : start + CHIPS_AT_ONCE])
+            logits.append(network(tiles).squeeze(1))
+    return torch.cat(logits).numpy().astype(np.float64)
+
+
+def _training_tiles(data: TrainingData, *, transferred: bool) -> TrainingTiles:
+    split = f"{data.split.name}, training part: {data.split.description}"
+    if transferred:
+        split += " Started from other weights, whose tiles are not listed here."
+    return TrainingTiles(
+        count=len(data.split.train),
+        split=split,
+        manifest_sha256="",
+        licence=HARVEY_LICENCE,
+        non_commercial=False,
+    )
+
+
+def _three(values: torch.Tensor) -> tuple[float, float, float]:
+    red, green, blue = (float(value) for value in values.flatten())
+    return red, green, blue
+
+
+def _versions() -> dict[str, str]:
+    found = {"damagenet": __version__}
+    for package in VERSIONED:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

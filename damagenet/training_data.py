@@ -1,0 +1,117 @@
+"""The tiles of a recipe's split, ready for a training, and what the bundle keeps of them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from torch.utils.data import DataLoader, DistributedSampler, Sampler
+
+from damagenet.recipe import Recipe
+from data_prep.augmentation import Augmentation, build_augmentation
+from data_prep.datasets import Item, TileDataset
+from data_prep.harvey import HarveyTiles
+from data_prep.splits import Split, split_tiles
+
+ROWS_AT_ONCE = 512
+MANIFEST_COLUMNS = ["lon", "lat", "label", "sha256"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TrainingData:
+    """The tiles of one training.
+
+    Attributes:
+        tiles: The prepared data set.
+        split: Which rows train and which choose the epoch.
+        augmentation: What changes the training tiles.
+    """
+
+    tiles: HarveyTiles
+    split: Split
+    augmentation: Augmentation
+
+    @property
+    def manifest(self) -> pd.DataFrame:
+        """Longitude, latitude, label and hash of the training tiles, in the bundle's columns."""
+        rows = self.tiles.manifest.iloc[self.split.train]
+        return rows[MANIFEST_COLUMNS].reset_index(drop=True)
+
+    @property
+    def class_prior(self) -> float:
+        """Share of damaged tiles among the training tiles."""
+        return float(self.tiles.labels[self.split.train].mean())
+
+    def train_loader(self, *, batch_size: int, seed: int, processes: int) -> "DataLoader[Item]":
+        """Return shuffled, augmented batches; the order depends on seed and epoch alone."""
+        dataset = TileDataset(self.tiles, self.split.train, self.augmentation)
+        sampler: Sampler[int] | None = None
+        if processes == 1:
+            # Shuffles by seed and epoch, so that a continued training sees the same batches.
+            sampler = DistributedSampler(dataset, num_replicas=1, rank=0, shuffle=True, seed=seed)
+        return DataLoader(
+            dataset,
+            # The last, short batch is dropped: there must be a whole one for every process.
+            batch_size=max(1, min(batch_size, len(dataset) // processes)),
+            sampler=sampler,
+            shuffle=sampler is None,
+            drop_last=True,
+            **_loading(),
+        )
+
+    def validation_loader(self, *, batch_size: int) -> "DataLoader[Item]":
+        """Return the validation tiles, unchanged and in order."""
+        dataset = TileDataset(self.tiles, self.split.validation, None)
+        return DataLoader(dataset, batch_size=batch_size, shuffle=False, **_loading())
+
+
+def _loading() -> dict[str, Any]:  # Any: mixed keyword arguments of DataLoader
+    """Return how batches are loaded: beside the network on a GPU, in its own process on a CPU."""
+    if not torch.cuda.is_available():
+        return {"num_workers": 0}
+    return {"num_workers": 8, "pin_memory": True, "persistent_workers": True}
+
+
+def open_training_data(recipe: Recipe, tiles: HarveyTiles | None = None) -> TrainingData:
+    """Open the prepared tiles of a recipe, unless they are given, and split them.
+
+    Raises:
+        ConfigError: If the split or the augmentation is unknown.
+        DataError: If the data set is missing or incomplete, or a part of the split is empty.
+        LeakError: If the split leaks and the recipe does not allow it.
+    """
+    augmentation = build_augmentation(recipe.data.augmentation, recipe.training.seed)
+    tiles = HarveyTiles.open(recipe.data.path) if tiles is None else tiles
+    split = split_tiles(
+        tiles,
+        recipe.data.split,
+        exclude_ground=recipe.data.exclude_ground,
+        allow_leak=recipe.data.allow_leak,
+        limit=recipe.data.limit,
+        seed=recipe.training.seed,
+    )
+    return TrainingData(tiles=tiles, split=split, augmentation=augmentation)
+
+
+def pixel_statistics(
+    pixels: npt.NDArray[np.uint8], index: npt.NDArray[np.int64]
+) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    """Return mean and standard deviation of red, green and blue, in 0..255.
+
+    Args:
+        pixels: uint8 (N, H, W, 3).
+        index: Rows that count.
+    """
+    counts = np.zeros((3, 256), np.int64)
+    for start in range(0, len(index), ROWS_AT_ONCE):
+        rows = pixels[index[start : start + ROWS_AT_ONCE]]
+        for band in range(3):
+            counts[band] += np.bincount(rows[..., band].ravel(), minlength=256)
+    values = np.arange(256)
+    mean = counts @ values / counts.sum(axis=1)
+    std = np.sqrt(counts @ values**2 / counts.sum(axis=1) - mean**2)
+    # Pictures of one flat colour would divide by zero.
+    red, green, blue = (float(value) for value in np.maximum(std, 1.0))
+    return (float(mean[0]), float(mean[1]), float(mean[2])), (red, green, blue)

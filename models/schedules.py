@@ -1,0 +1,104 @@
+"""Learning-rate schedules by name; every one steps once per batch."""
+
+import inspect
+import math
+from collections.abc import Callable
+
+from torch import nn
+from torch.optim import SGD, Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
+
+from damagenet.errors import ConfigError
+from damagenet.recipe import Choice
+
+
+def constant(optimizer: Optimizer, steps: int) -> LRScheduler:
+    """Keep the learning rate."""
+    del steps
+    return LambdaLR(optimizer, lambda step: 1.0)
+
+
+def one_cycle(
+    optimizer: Optimizer,
+    steps: int,
+    *,
+    warmup: float = 0.3,
+    div_factor: float = 25.0,
+    final_div_factor: float = 1e4,
+) -> LRScheduler:
+    """Rise to the learning rate over the share `warmup`, then fall (arXiv:1708.07120)."""
+    return OneCycleLR(
+        optimizer,
+        max_lr=[group["lr"] for group in optimizer.param_groups],
+        total_steps=steps,
+        pct_start=warmup,
+        div_factor=div_factor,
+        final_div_factor=final_div_factor,
+        cycle_momentum=False,
+    )
+
+
+def cosine(
+    optimizer: Optimizer, steps: int, *, warmup: float = 0.05, floor: float = 0.0
+) -> LRScheduler:
+    """Rise linearly over the share `warmup`, then fall to the share `floor` along a cosine."""
+    _check_share("warmup", warmup)
+    _check_share("floor", floor)
+    rising = max(1, round(warmup * steps))
+
+    def factor(step: int) -> float:
+        if step < rising and warmup > 0:
+            return (step + 1) / rising
+        done = min(1.0, (step - rising) / max(1, steps - rising))
+        return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * done))
+
+    return LambdaLR(optimizer, factor)
+
+
+def step(
+    optimizer: Optimizer, steps: int, *, every: float = 0.333, gamma: float = 0.1
+) -> LRScheduler:
+    """Multiply the learning rate by `gamma` each time the share `every` of the steps is done."""
+    _check_share("every", every)
+    width = max(1, round(every * steps))
+    return LambdaLR(optimizer, lambda done: gamma ** (done // width))
+
+
+SCHEDULES: dict[str, Callable[..., LRScheduler]] = {
+    "constant": constant,
+    "cosine": cosine,
+    "one_cycle": one_cycle,
+    "step": step,
+}
+
+
+def check_schedule(choice: Choice) -> None:
+    """Raise ConfigError if the schedule or a parameter is unknown or out of range."""
+    if choice.name not in SCHEDULES:
+        choices = ", ".join(sorted(SCHEDULES))
+        raise ConfigError(f"unknown schedule {choice.name!r}; choose one of: {choices}")
+    allowed = list(inspect.signature(SCHEDULES[choice.name]).parameters)[2:]
+    for name in choice.parameters:
+        if name not in allowed:
+            takes = ", ".join(allowed) or "none"
+            raise ConfigError(
+                f"schedule {choice.name!r} has no parameter {name!r}; it takes: {takes}"
+            )
+    build_schedule(choice, SGD([nn.Parameter()], lr=0.1), steps=100)
+
+
+def build_schedule(choice: Choice, optimizer: Optimizer, *, steps: int) -> LRScheduler:
+    """Return the schedule of an optimiser over `steps` batches.
+
+    Raises:
+        ConfigError: If the name or a parameter is unknown or out of range.
+    """
+    try:
+        return SCHEDULES[choice.name](optimizer, steps, **choice.parameters)
+    except (KeyError, TypeError, ValueError) as err:
+        raise ConfigError(f"schedule {choice.name!r}: {err}") from err
+
+
+def _check_share(name: str, value: float) -> None:
+    if not 0 <= value <= 1:
+        raise ConfigError(f"schedule parameter {name} must be within 0..1, got {value}")

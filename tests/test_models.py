@@ -1,0 +1,179 @@
+"""Networks: sizes, inputs they take and refuse, names they know."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from damagenet.errors import ConfigError
+from damagenet.recipe import Choice, ModelSettings
+from models.activations import ACTIVATIONS, Activation, activation_maker, build_activation
+from models.classifier import Classifier
+from models.factory import ARCHITECTURES, build_network
+from models.optimisers import build_optimizer, parameter_roles
+from models.schedules import SCHEDULES, build_schedule
+
+MEAN, STD = (100.0, 110.0, 90.0), (40.0, 50.0, 60.0)
+
+
+def network(**settings: object) -> Classifier:
+    return build_network(
+        ModelSettings.model_validate(settings), pixel_mean=MEAN, pixel_std=STD
+    ).eval()
+
+
+def count(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def images(n: int = 2, size_px: int = 128) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (n, 3, size_px, size_px), generator=generator, dtype=torch.uint8)
+
+
+def test_compact_resnet_has_under_a_million_parameters():
+    assert count(network()) == 383_009
+
+
+def test_cao_choe_has_the_published_number_of_parameters():
+    at_150 = network(architecture={"name": "cao_choe", "size_px": 150})
+    assert count(at_150) == 3_453_121
+    assert count(network(architecture="cao_choe")) == 2_601_153
+    assert at_150(images()).shape == (2, 1)
+
+
+@pytest.mark.parametrize("name", sorted(ARCHITECTURES))
+def test_uint8_and_float_pixels_give_the_same_logits(name):
+    net = network(architecture=name)
+    with torch.inference_mode():
+        logits = net(images())
+        assert logits.shape == (2, 1)
+        assert torch.equal(logits, net(images().float()))
+
+
+def test_the_first_layer_makes_zero_mean_and_unit_deviation():
+    net = network()
+    flat = torch.tensor(MEAN).view(1, 3, 1, 1) + torch.tensor(STD).view(1, 3, 1, 1)
+    assert torch.allclose(net.normalise(flat.expand(1, 3, 64, 64)), torch.ones(1, 3, 64, 64))
+
+
+def test_a_network_of_two_inputs_takes_two_images():
+    net = build_network(ModelSettings(), pixel_mean=MEAN, pixel_std=STD, inputs=("post", "pre"))
+    net.eval()
+    assert net(images(), images()).shape == (2, 1)
+    with pytest.raises(ConfigError, match=r"takes 2 image\(s\) a chip, got 1"):
+        net(images())
+
+
+@pytest.mark.parametrize(
+    ("batch", "message"),
+    [
+        (torch.zeros(3, 128, 128), r"must be \(N, 3, H, W\), got \(3, 128, 128\)"),
+        (torch.zeros(1, 4, 128, 128), r"got \(1, 4, 128, 128\)"),
+        (torch.zeros(0, 3, 128, 128), "batch is empty"),
+        (torch.zeros(1, 3, 16, 128), "at least 32 px on each side, got 16 x 128"),
+        (torch.zeros(1, 3, 128, 128, dtype=torch.int64), "uint8 or float in 0..255, got torch.int"),
+    ],
+)
+def test_a_wrong_batch_is_refused_in_one_sentence(batch, message):
+    with pytest.raises(ConfigError, match=message):
+        network()(batch)
+
+
+@pytest.mark.parametrize("name", sorted(ACTIVATIONS))
+def test_every_activation_keeps_the_shape_and_trains(name):
+    net = build_network(ModelSettings(activation=Choice(name=name)), pixel_mean=MEAN, pixel_std=STD)
+    loss = net(images(size_px=64)).square().sum()
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert net.head.weight.grad is not None
+
+
+@given(slope=st.floats(0, 1))
+@settings(max_examples=25, deadline=None)
+def test_parameters_reach_the_function(slope):
+    layer = build_activation("leaky_relu", negative_slope=slope)
+    x = torch.tensor([-2.0, 3.0])
+    assert torch.allclose(layer(x), torch.tensor([-2.0 * slope, 3.0]))
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        (Choice(name="rleu"), "unknown activation 'rleu'; choose one of: celu, elu"),
+        (Choice(name="relu", parameters={"slope": 1}), "has no parameter 'slope'; it takes: none"),
+        (Choice(name="leaky_relu", parameters={"negative_slope": "steep"}), "cannot be made with"),
+        (Choice(name="gelu", parameters={"approximate": "roughly"}), "approximate='roughly'"),
+        (Choice(name="relu", parameters={"per": "channel"}), "no parameters per channel"),
+        (Choice(name="prelu", parameters={"per": "pixel"}), "choose one of layer, channel"),
+    ],
+)
+def test_a_wrong_activation_is_refused(choice, message):
+    with pytest.raises(ConfigError, match=message):
+        activation_maker(choice)
+
+
+def test_every_site_owns_its_activation_with_one_parameter_per_channel():
+    net = network(activation={"name": "prelu", "per": "channel"})
+    sites = [module for module in net.modules() if isinstance(module, Activation)]
+    assert len({id(site.function) for site in sites}) == len(sites) == 9
+    assert sorted(count(site) for site in sites) == [32] * 3 + [64] * 4 + [128] * 2
+    shared = network(activation="prelu")
+    assert count(shared) == count(network()) + 9
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"architecture": "resnet"}, "unknown architecture 'resnet'; choose one of: cao_choe, com"),
+        ({"architecture": {"name": "compact_resnet", "widht": 8}}, "no parameter 'widht'"),
+        ({"architecture": {"name": "compact_resnet", "width": 9999}}, r"within 8\.\.256, got 9999"),
+        ({"architecture": {"name": "compact_resnet", "width": 9.5}}, "must be a whole number"),
+        ({"architecture": {"name": "compact_resnet", "dropout": 1.0}}, r"within 0\.0\.\.0\.95"),
+        ({"init": "autoinit2"}, "unknown init 'autoinit2'; choose one of: default, he, xavier"),
+        ({"init": {"name": "xavier", "gian": 2}}, "no parameter 'gian'; it takes: gain"),
+        ({"regulariser": "depth"}, "unknown regulariser 'depth'; choose one of: none"),
+    ],
+)
+def test_a_wrong_model_is_refused(wrong, message):
+    with pytest.raises(ConfigError, match=message):
+        network(**wrong)
+
+
+def test_initialisers_start_biases_at_zero():
+    torch.manual_seed(0)
+    net = network(architecture="cao_choe", init="he")
+    biases = [parameter for name, parameter in net.named_parameters() if name.endswith("bias")]
+    assert len(biases) == 6
+    assert all(not bias.any() for bias in biases)
+
+
+def test_weight_decay_reaches_kernels_only_and_activations_have_their_own_rate():
+    net = build_network(
+        ModelSettings(activation=Choice(name="prelu")), pixel_mean=MEAN, pixel_std=STD
+    )
+    choice = Choice(name="adamw", parameters={"lr": 0.01, "weight_decay": 0.1})
+    groups = build_optimizer(choice, net, activation_lr=0.5).param_groups
+    assert [(group["lr"], group["weight_decay"]) for group in groups] == [
+        (0.01, 0.1),
+        (0.01, 0.0),
+        (0.5, 0.0),
+    ]
+    roles = parameter_roles(net)
+    assert all(parameter.ndim > 1 for parameter in roles.weights)
+    assert len(roles.activations) == 9
+
+
+@pytest.mark.parametrize("name", sorted(SCHEDULES))
+def test_every_schedule_keeps_the_rate_positive_and_at_most_the_given_one(name):
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
+    schedule = build_schedule(Choice(name=name), optimizer, steps=50)
+    rates = []
+    for _ in range(50):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    assert max(rates) == pytest.approx(0.1)
+    assert min(rates) > 0
+    assert name == "constant" or rates[-1] < 0.02

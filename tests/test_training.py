@@ -1,0 +1,196 @@
+"""Training: repeatable, resumable, checked before it starts, and a bundle at the end."""
+
+import numpy as np
+import pytest
+import torch
+from made_tiles import make_recipe, make_tiles
+
+from damagenet.bundle import load_bundle
+from damagenet.config import make_settings
+from damagenet.errors import BundleError, ConfigError, LeakError, OutputError
+from damagenet.lightning_module import DamageModule
+from damagenet.losses import build_loss
+from damagenet.recipe import Choice, Recipe
+from damagenet.training import train
+from damagenet.training_data import pixel_statistics
+
+
+def trained(out, recipe=None, **options):
+    return train(recipe or make_recipe(), out, tiles=make_tiles(), progress=False, **options)
+
+
+def same_weights(one, other):
+    own, theirs = one.network.state_dict(), other.network.state_dict()
+    return all(torch.equal(own[name], theirs[name]) for name in own)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    recipe = make_recipe(average_weights=0.9)
+    return trained(tmp_path_factory.mktemp("made") / "out", recipe, command="damagenet train it")
+
+
+def test_a_training_leaves_a_bundle_that_says_where_it_comes_from(bundle):
+    card = bundle.card
+    assert card.name == "made"
+    assert card.command == "damagenet train it"
+    assert card.training_tiles.count == 64
+    assert card.class_prior == 0.5
+    assert card.calibration.fitted_on == "validation part of published, 24 tiles"
+    assert card.uncertain_band[0] <= card.threshold <= card.uncertain_band[1]
+    assert "CC BY 4.0" in card.training_tiles.licence
+    assert "unconfirmed" in card.licence
+    assert set(card.versions) == {"damagenet", "torch", "lightning", "albumentations", "numpy"}
+    tiles = make_tiles().manifest.iloc[:64]
+    assert bundle.training_tiles()["sha256"].tolist() == tiles["sha256"].tolist()
+
+
+def test_a_training_leaves_logs_and_checkpoints(bundle):
+    out = bundle.folder.parent
+    logged = next(out.glob("logs/csv/*/metrics.csv")).read_text()
+    assert "validation/balanced_accuracy" in logged
+    assert len(list(out.glob("logs/tensorboard/*/events.*"))) == 1
+    assert (out / "best.ckpt").exists()
+    assert (out / "last.ckpt").exists()
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(bundle, tmp_path):
+    again = trained(tmp_path / "again", make_recipe(average_weights=0.9))
+    other = trained(tmp_path / "other", make_recipe(average_weights=0.9, seed=1))
+    assert same_weights(bundle, again)
+    assert bundle.card.weights_sha256 == again.card.weights_sha256
+    assert not same_weights(bundle, other)
+
+
+def test_an_interrupted_training_continues_to_the_same_weights(bundle, tmp_path, monkeypatch):
+    class PowerCutError(Exception):
+        pass
+
+    def cut(module):
+        if module.current_epoch == 1:
+            raise PowerCutError
+
+    recipe = make_recipe(average_weights=0.9)
+    with monkeypatch.context() as patch:
+        patch.setattr(DamageModule, "on_train_epoch_start", cut)
+        with pytest.raises(PowerCutError):
+            trained(tmp_path, recipe)
+    assert not (tmp_path / "bundle").exists()
+    assert same_weights(bundle, trained(tmp_path, recipe))
+
+
+def test_a_finished_training_is_returned_not_repeated(bundle, monkeypatch):
+    monkeypatch.setattr(DamageModule, "training_step", None)
+    again = trained(bundle.folder.parent, make_recipe(average_weights=0.9))
+    assert same_weights(bundle, again)
+
+
+def test_a_folder_of_another_recipe_is_refused_unless_started_anew(bundle):
+    out = bundle.folder.parent
+    with pytest.raises(OutputError, match="holds a training by another recipe"):
+        trained(out, make_recipe(epochs=3))
+
+
+def test_no_resume_starts_anew(tmp_path):
+    trained(tmp_path, make_recipe(epochs=1))
+    fresh = trained(tmp_path, make_recipe(epochs=1, seed=5), resume=False)
+    assert same_weights(fresh, trained(tmp_path / "b", make_recipe(epochs=1, seed=5)))
+
+
+def test_training_learns(tmp_path):
+    recipe = make_recipe(epochs=4, schedule="cosine", select_on="loss")
+    card = trained(tmp_path, recipe).card
+    assert card.uncertain_band == (card.threshold, card.threshold)
+
+
+def test_a_linear_probe_trains_the_head_alone(bundle, tmp_path):
+    recipe = make_recipe(transfer="linear_probe", epochs=1)
+    model = recipe.model.model_copy(update={"weights": str(bundle.folder)})
+    probe = trained(tmp_path, recipe.model_copy(update={"model": model}))
+    own, source = probe.network.state_dict(), bundle.network.state_dict()
+    changed = {name for name in own if not torch.equal(own[name], source[name])}
+    assert changed == {"head.weight", "head.bias"}
+    assert "Started from other weights" in probe.card.training_tiles.split
+
+
+def test_weights_of_another_architecture_are_refused(bundle, tmp_path):
+    recipe = make_recipe(transfer="finetune")
+    model = recipe.model.model_copy(
+        update={"weights": str(bundle.folder), "activation": Choice(name="gelu")}
+    )
+    with pytest.raises(ConfigError, match=r"model\.activation is 'gelu' but the weights in"):
+        trained(tmp_path, recipe.model_copy(update={"model": model}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model": {"architecture": "vgg"}}, "unknown architecture 'vgg'"),
+        ({"model": {"activation": "rleu"}}, "unknown activation 'rleu'"),
+        ({"training": {"optimizer": "adan"}}, "unknown optimizer 'adan'; choose one of: adam, ad"),
+        (
+            {"training": {"optimizer": {"name": "sgd", "lrr": 1}}},
+            "no parameter 'lrr'; it takes: lr",
+        ),
+        ({"training": {"optimizer": {"name": "adamw", "lr": -1}}}, "Invalid learning rate: -1"),
+        ({"training": {"schedule": "cyclic"}}, "unknown schedule 'cyclic'; choose one of: const"),
+        (
+            {"training": {"schedule": {"name": "cosine", "warmup": 2}}},
+            r"warmup must be within 0..1",
+        ),
+        ({"training": {"loss": "focal"}}, "unknown loss 'focal'; choose one of: bce"),
+        ({"training": {"loss": {"name": "bce", "label_smoothing": 1}}}, "label_smoothing must be"),
+        ({"training": {"loss": {"name": "bce", "positive_weight": 0}}}, "positive_weight must be"),
+        ({"data": {"augmentation": "mosaic9"}}, "unknown augmentation 'mosaic9'"),
+        ({"training": {"transfer": "finetune"}}, "finetune needs model.weights"),
+        ({"model": {"weights": "harvey"}}, "training.transfer is scratch: choose finetune"),
+    ],
+)
+def test_a_wrong_name_is_refused_before_any_data_is_read(changes, message, tmp_path):
+    recipe = make_settings(Recipe, {"data": {"path": "nowhere"}} | changes)
+    with pytest.raises(ConfigError, match=message):
+        train(recipe, tmp_path / "out", progress=False)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_output_that_is_a_file_is_refused(tmp_path):
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(OutputError, match="out is a file: name a folder"):
+        trained(tmp_path / "out")
+
+
+def test_a_leaking_split_is_refused_unless_allowed_by_name(tmp_path):
+    tiles = make_tiles()
+    tiles.manifest.loc[64, ["sha256", "column", "row_px"]] = tiles.manifest.loc[
+        0, ["sha256", "column", "row_px"]
+    ].to_numpy()
+    recipe = make_settings(Recipe, {"data": {"split": "published"}})
+    with pytest.raises(LeakError, match="1 are byte copies"):
+        train(recipe, tmp_path, tiles=tiles, progress=False)
+
+
+def test_missing_weights_are_refused(tmp_path):
+    recipe = make_recipe(transfer="finetune")
+    model = recipe.model.model_copy(update={"weights": "no-such-bundle"})
+    with pytest.raises(BundleError, match="no model 'no-such-bundle'"):
+        trained(tmp_path, recipe.model_copy(update={"model": model}))
+
+
+def test_pixel_statistics_are_those_of_the_chosen_rows():
+    pixels = make_tiles().pixels
+    mean, std = pixel_statistics(pixels, np.arange(5, 40))
+    chosen = pixels[5:40].reshape(-1, 3).astype(float)
+    assert mean == pytest.approx(chosen.mean(0))
+    assert std == pytest.approx(chosen.std(0))
+
+
+def test_label_smoothing_and_positive_weight_are_those_of_the_formula():
+    logits, labels = torch.tensor([2.0, -1.0]), torch.tensor([1.0, 0.0])
+    choice = Choice(name="bce", parameters={"label_smoothing": 0.2, "positive_weight": 3.0})
+    p, smooth = logits.sigmoid(), torch.tensor([0.9, 0.1])
+    expected = -(3 * smooth * p.log() + (1 - smooth) * (1 - p).log()).mean()
+    assert build_loss(choice)(logits, labels) == pytest.approx(float(expected))
+
+
+def test_a_loaded_bundle_is_in_evaluation_mode(bundle):
+    assert not load_bundle(bundle.folder).network.training
