@@ -1,0 +1,144 @@
+"""`damagenet evaluate`: honest scores, by a protocol or against a survey."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from damagenet.cli.option_parameters import given_values, option_parameters, take_parameters
+from damagenet.config import make_settings
+from damagenet.errors import ConfigError
+from damagenet.evaluate_options import EvaluateOptions, require_one_way
+from damagenet.recipe import Recipe, read_recipe
+
+if TYPE_CHECKING:
+    from damagenet.evaluation import EvaluationSetup
+    from damagenet.score_report import EvaluationReport
+    from damagenet.survey_scores import SurveyReport
+
+EVALUATIONS = Path("runs/eval")
+
+Results = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="RESULTS",
+        help="An assessment: the --out folder of a run, a scene's folder, or a damage.* file.",
+    ),
+]
+RecipeFile = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", metavar="FILE", help="Recipe: train one network per fold."),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="Change the recipe, as in data.limit=500."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+
+
+def command(
+    results: Results = None,
+    recipe_file: RecipeFile = None,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+    **given: object,
+) -> None:
+    """Score a recipe or a model by a protocol, or an assessment against a survey.
+
+    With -c, one network per fold is trained (or taken from the cache in --out) and scored. With
+    --model, a bundle is scored as it is, where it was not trained. With RESULTS, an assessment
+    is joined to --truth.
+    """
+    try:
+        options = make_settings(EvaluateOptions, given_values(given), source="command line")
+        require_one_way(options, results=results is not None, recipe=recipe_file is not None)
+        if overrides and recipe_file is None:
+            raise ConfigError(f"--set {overrides[0]} changes a recipe: name one with -c")
+    except ConfigError as err:
+        raise typer.BadParameter(str(err)) from None
+    report: EvaluationReport | SurveyReport
+    if results is not None:
+        report = _score_results(results, options)
+    elif recipe_file is not None:
+        report = _score_recipe(read_recipe(recipe_file, overrides=overrides or []), options)
+    else:
+        report = _score_model(options)
+    _tell(report, as_json=as_json)
+
+
+take_parameters(command, option_parameters(EvaluateOptions))
+
+
+def _score_results(results: Path, options: EvaluateOptions) -> "SurveyReport":
+    from damagenet.survey_scores import evaluate_results, write_survey_report
+    from damagenet.truth import Words
+
+    words = Words(damaged=options.damaged, undamaged=options.undamaged, ignored=options.ignore)
+    if options.truth is None or options.field is None:  # `require_one_way` made sure
+        raise ConfigError("to score RESULTS, name --truth and --field")
+    report = evaluate_results(
+        results, options.truth, options.field, words, id_field=options.id_field
+    )
+    if options.out is not None:
+        write_survey_report(options.out, report)
+    return report
+
+
+def _score_recipe(recipe: Recipe, options: EvaluateOptions) -> "EvaluationReport":
+    from damagenet.evaluation import evaluate_recipe
+    from damagenet.fold_training import FoldCache
+
+    setup = _setup(options)
+    cache = FoldCache(folder=setup.out / "networks", trained=options.trained, command=setup.command)
+    return _keep(evaluate_recipe(recipe, setup, cache), setup.out, options)
+
+
+def _score_model(options: EvaluateOptions) -> "EvaluationReport":
+    from damagenet.evaluation import evaluate_bundle
+
+    setup = _setup(options)
+    return _keep(evaluate_bundle(options.model or "", setup), setup.out, options)
+
+
+def _setup(options: EvaluateOptions) -> "EvaluationSetup":
+    from damagenet.evaluation import EvaluationSetup
+
+    if options.protocol is None:  # `require_one_way` made sure
+        raise ConfigError("name the --protocol to score by")
+    return EvaluationSetup(
+        protocol=options.protocol,
+        data=options.data,
+        xbd=options.xbd_folder,
+        out=options.out or EVALUATIONS,
+        device=options.device,
+        command=shlex.join(["damagenet", *sys.argv[1:]]),
+    )
+
+
+def _keep(report: "EvaluationReport", out: Path, options: EvaluateOptions) -> "EvaluationReport":
+    """Write the report, and the scores into the cards where that was asked for."""
+    from damagenet.score_report import write_cards, write_report
+
+    paths = write_report(out, report)
+    cards = write_cards(report) if options.write_card else []
+    plots = f"{paths[0]} and {len(paths) - 1} reliability plots beside it"
+    sys.stderr.write("".join(f"written: {path}\n" for path in [plots, *cards]))
+    return report
+
+
+def _tell(report: "EvaluationReport | SurveyReport", *, as_json: bool) -> None:
+    """Print the report on stdout, as tables or as JSON."""
+    if as_json:
+        sys.stdout.write(report.model_dump_json(indent=2) + "\n")
+        return
+    from rich.console import Console
+
+    from damagenet.score_tables import report_tables
+
+    # Wide enough for all columns where stdout is a file; a terminal keeps its own width.
+    width = None if sys.stdout.isatty() else 180
+    console = Console(width=width, markup=False, highlight=False)
+    for block in report_tables(report):
+        console.print(block, soft_wrap=isinstance(block, str))

@@ -1,0 +1,94 @@
+"""`EvaluateOptions`: every option of an evaluation, said once, and the names of the protocols."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal, get_args
+
+from pydantic import Field
+
+from damagenet.config import Settings
+from damagenet.errors import ConfigError
+from damagenet.options import CommaSeparated
+
+Protocol = Literal["published", "deduplicated", "region", "post-event"]
+PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
+
+DATA_VARIABLE = "DAMAGENET_DATA"
+"""Environment variable with the folder of real data, whose `xbd` holds the post-event scenes."""
+
+Words = Annotated[tuple[str, ...], CommaSeparated]
+
+
+class EvaluateOptions(Settings):
+    """What is scored, on what, and where the report goes."""
+
+    protocol: Protocol | None = None
+    """Way to score a recipe (-c) or a model."""
+    model: str | None = None
+    """Score this bundle as it is, on ground that it was not trained on."""
+    trained: Annotated[tuple[Path, ...], CommaSeparated] = ()
+    """Outputs of `damagenet train` to take as networks of folds instead of training again."""
+    data: Path | None = None
+    """Prepared tiles (see `damagenet data prepare`); without it the recipe's data.path."""
+    xbd: Path | None = None
+    """Folder of xBD scenes for post-event; without it $DAMAGENET_DATA/xbd."""
+    write_card: bool = False
+    """Keep the scores in the cards of the bundles that were scored."""
+    truth: Path | None = None
+    """Surveyed buildings that RESULTS is scored against."""
+    field: str | None = None
+    """Column of --truth with what the survey found."""
+    damaged: Words = ()
+    """Words of --field that mean damaged, as in minor,major."""
+    undamaged: Words = ()
+    """Words of --field that mean undamaged; without any, all words that are not named."""
+    ignore: Words = ()
+    """Words of --field that say nothing; such buildings are counted and left out."""
+    id_field: str | None = None
+    """Column of --truth with the ids of RESULTS; without one uid, id, fid or the row number."""
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    """Where the network runs: auto, cpu, cuda or cuda:N."""
+    out: Path | None = None
+    """Folder for reports, plots and networks; for a protocol runs/eval unless named."""
+
+    @property
+    def xbd_folder(self) -> Path | None:
+        """Folder of the xBD scenes, where one is named or the environment has one."""
+        data = os.environ.get(DATA_VARIABLE)
+        return self.xbd if self.xbd is not None or not data else Path(data) / "xbd"
+
+
+def require_one_way(options: EvaluateOptions, *, results: bool, recipe: bool) -> None:
+    """Check that the options ask for one of the three ways to score, and for all that it needs.
+
+    Args:
+        options: What was asked for.
+        results: Whether an assessment was named.
+        recipe: Whether a recipe was named.
+
+    Raises:
+        ConfigError: If something is missing, or belongs to another way.
+    """
+    survey = ("truth", "field", "damaged", "undamaged", "ignore", "id_field")
+    network = ("protocol", "model", "trained", "data", "xbd", "write_card")
+    if results:
+        _refuse(options, network, "belongs to a protocol, not to RESULTS")
+        missing = [f"--{name}" for name in survey[:3] if not getattr(options, name)]
+        if missing:
+            raise ConfigError(f"to score RESULTS, name {', '.join(missing)} too")
+        return
+    _refuse(options, survey, "needs RESULTS: name the assessment to score")
+    if options.protocol is None:
+        raise ConfigError(
+            f"name RESULTS with --truth, or --protocol ({', '.join(PROTOCOLS)}) with -c or --model"
+        )
+    if recipe == (options.model is not None):
+        raise ConfigError("name either a recipe (-c) to train and score, or a --model to score")
+    if not recipe:
+        _refuse(options, ("trained",), "needs a recipe (-c)")
+
+
+def _refuse(options: EvaluateOptions, names: tuple[str, ...], why: str) -> None:
+    for name in names:
+        if getattr(options, name):
+            raise ConfigError(f"--{name.replace('_', '-')} {why}")

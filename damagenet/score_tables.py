@@ -1,0 +1,139 @@
+"""Scores as tables for a person to read."""
+
+from collections.abc import Iterator
+
+from rich.table import Table
+
+from damagenet.intervals import MIN_BLOCKS
+from damagenet.score_report import SHOWN, EvaluationReport, FoldScores
+from damagenet.scores import Estimate, Scores
+from damagenet.survey_scores import SurveyedUnits, SurveyReport
+
+HEADINGS = {
+    "accuracy": "accuracy %",
+    "balanced_accuracy": "balanced %",
+    "recall": "recall %",
+    "false_alarm_rate": "false alarms %",
+    "precision": "precision %",
+    "auroc": "AUROC",
+    "brier": "Brier",
+    "calibration_error": "calib. error",
+}
+PERCENT = ("accuracy", "balanced_accuracy", "recall", "false_alarm_rate", "precision")
+
+
+def report_tables(report: EvaluationReport | SurveyReport) -> Iterator[Table | str]:
+    """Yield tables and sentences, in the order in which they are read."""
+    if isinstance(report, SurveyReport):
+        yield from _survey_tables(report)
+        return
+    shown = SHOWN[report.protocol]
+    table = _make_table(f"protocol {report.protocol}", "held out", shown)
+    for fold in report.folds:
+        table.add_row(*_score_cells(fold.fold, fold.scores, shown))
+    yield table
+    for fold in report.folds:
+        yield from _remarks(fold)
+    for fold_name, why in report.not_scored.items():
+        yield f"{fold_name}: not scored: {why}"
+    yield from _interval_remark([fold.scores for fold in report.folds])
+    for model, threshold in dict.fromkeys((fold.model, fold.threshold) for fold in report.folds):
+        yield f"{model}: damaged from p = {threshold:.3f}; 95 % intervals below the figures"
+
+
+def _survey_tables(report: SurveyReport) -> Iterator[Table | str]:
+    join = report.join
+    how = "id" if join.joined_by == "id" else "nearest within 10 m"
+    yield (
+        f"{join.matched} units joined to {report.truth.name} by {how}; without a counterpart: "
+        f"{join.units_unmatched} units, {join.truth_unmatched} surveyed buildings"
+    )
+    yield "words: " + ", ".join(f"{word} is {kind}" for word, kind in join.words.items())
+    if join.truth_ignored:
+        yield "left out: " + _counted(join.truth_ignored)
+    table = _make_table(f"{report.results} against {report.truth}", "scene", tuple(HEADINGS))
+    rows = report.scenes if len(report.scenes) == 1 else (*report.scenes, report.overall)
+    for units in rows:
+        if units.scores is not None:
+            table.add_row(*_score_cells(units.scene, units.scores, tuple(HEADINGS)))
+    yield table
+    yield from _interval_remark([units.scores for units in rows if units.scores is not None])
+    for units in rows:
+        yield _verdicts(units)
+        if units.scores is not None:
+            yield f"{units.scene}: {_confusion(units.scores)}"
+
+
+def _verdicts(units: SurveyedUnits) -> str:
+    uncertain = units.uncertain_damaged + units.uncertain_undamaged
+    hidden = f" ({_counted(units.not_judged)})" if units.not_judged else ""
+    return (
+        f"{units.scene}: of {units.units} units {units.decided} got a verdict "
+        f"({100 * units.share_decided:.0f} %), {uncertain} are uncertain "
+        f"({units.uncertain_damaged} of them damaged in truth), "
+        f"{sum(units.not_judged.values())} were not judged{hidden}"
+    )
+
+
+def _remarks(fold: FoldScores) -> Iterator[str]:
+    yield f"{fold.fold}: {_confusion(fold.scores)}"
+    if fold.note:
+        yield f"{fold.fold}: {fold.note}"
+    if fold.left_out:
+        yield f"{fold.fold}: left out: {_counted(fold.left_out)}"
+
+
+def _confusion(scores: Scores) -> str:
+    matrix = scores.confusion
+    return (
+        f"of the damaged {matrix.damaged_found} found and {matrix.damaged_missed} missed, of the "
+        f"undamaged {matrix.undamaged_kept} kept and {matrix.undamaged_flagged} flagged"
+    )
+
+
+def _interval_remark(scored: list[Scores]) -> Iterator[str]:
+    few = [scores.blocks for scores in scored if scores.blocks < MIN_BLOCKS]
+    if few:
+        yield (
+            f"with {min(few)} to {max(few)} spatial blocks, fewer than {MIN_BLOCKS}, intervals are "
+            "exact binomial ones: too narrow where neighbours are alike"
+        )
+
+
+def _make_table(title: str, first: str, metrics: tuple[str, ...]) -> Table:
+    table = Table(title=title)
+    table.add_column(first, no_wrap=True)
+    headings = [heading for metric, heading in HEADINGS.items() if metric in metrics]
+    for heading in ("damaged", "undamaged", "blocks", "always damaged %", *headings):
+        table.add_column(heading, justify="right")
+    return table
+
+
+def _score_cells(name: str, scores: Scores, metrics: tuple[str, ...]) -> list[str]:
+    baseline = scores.always_damaged_accuracy
+    return [
+        name,
+        str(scores.damaged),
+        str(scores.undamaged),
+        str(scores.blocks),
+        "-" if baseline is None else f"{100 * baseline:.1f}",
+        *(
+            _cell(scores.estimate(metric), percent=metric in PERCENT)
+            for metric in HEADINGS
+            if metric in metrics
+        ),
+    ]
+
+
+def _cell(estimate: Estimate, *, percent: bool) -> str:
+    if estimate.value is None:
+        return "-"
+    scale, digits = (100, 1) if percent else (1, 3)
+    text = f"{scale * estimate.value:.{digits}f}"
+    if estimate.low is None or estimate.high is None:
+        return text
+    return f"{text}\n{scale * estimate.low:.{digits}f}–{scale * estimate.high:.{digits}f}"
+
+
+def _counted(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {word}" for word, count in counts.items())

@@ -1,0 +1,181 @@
+"""Scores of probabilities against labels, each with its 95 % interval."""
+
+import numpy as np
+import numpy.typing as npt
+
+from damagenet.config import Settings
+from damagenet.errors import EvaluationError
+from damagenet.intervals import (
+    MIN_BLOCKS,
+    RESAMPLES,
+    Interval,
+    binomial_interval,
+    block_multiplicities,
+    percentile_interval,
+)
+from damagenet.metrics import METRICS, Floats, Sample, make_sample, measure
+
+
+class Estimate(Settings):
+    """One score: its value, its interval and what it rests on."""
+
+    value: float | None
+    """None where the score does not exist; the note says why."""
+    low: float | None = None
+    """Lower end of the 95 % interval; None where none can be given."""
+    high: float | None = None
+    n: int
+    """Number of tiles or buildings behind the figure."""
+    note: str = ""
+
+
+class Confusion(Settings):
+    """How many of which class were called what."""
+
+    damaged_found: int
+    damaged_missed: int
+    undamaged_flagged: int
+    undamaged_kept: int
+
+
+class Scores(Settings):
+    """All scores of one set of tiles or buildings at one threshold."""
+
+    n: int
+    damaged: int
+    undamaged: int
+    blocks: int
+    """Number of spatial blocks; below 10 no bootstrap over them is made."""
+    confusion: Confusion
+    accuracy: Estimate
+    always_damaged_accuracy: float | None
+    """Accuracy of answering "damaged" to everything: the baseline."""
+    balanced_accuracy: Estimate
+    auroc: Estimate
+    brier: Estimate
+    calibration_error: Estimate
+    recall: Estimate
+    false_alarm_rate: Estimate
+    precision: Estimate
+
+    def estimate(self, metric: str) -> Estimate:
+        """Return one score by its name, one of METRICS."""
+        found = getattr(self, metric)
+        if not isinstance(found, Estimate):
+            raise EvaluationError(f"unknown metric {metric!r}; choose one of: {', '.join(METRICS)}")
+        return found
+
+
+SHARES = ("accuracy", "recall", "false_alarm_rate", "precision")
+"""Metrics that are k of n, for which an exact binomial interval exists."""
+
+
+def score(
+    p: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    *,
+    threshold: float,
+    blocks: npt.ArrayLike,
+    groups: npt.ArrayLike | None = None,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Scores:
+    """Score probabilities against labels at one threshold.
+
+    Args:
+        p: Probabilities of damage (N,), 0..1.
+        labels: 1 where damaged in truth, else 0 (N,).
+        threshold: Probability from which a unit counts as damaged, 0..1.
+        blocks: Spatial block of every unit (N,), any values.
+        groups: Scene of every unit (N,); AUROC then counts pairs inside one scene only.
+        resamples: Number of bootstrap draws.
+        seed: Seed of the draws.
+
+    Raises:
+        EvaluationError: If there is nothing to score, or a value is out of its range.
+    """
+    if not 0 <= threshold <= 1:
+        raise EvaluationError(f"the threshold must be within 0..1, got {threshold}")
+    flagged = np.asarray(p, dtype=np.float64) >= threshold
+    sample = make_sample(p, labels, flagged=flagged, blocks=blocks, groups=groups)
+    return score_sample(sample, resamples=resamples, seed=seed)
+
+
+def score_sample(sample: Sample, *, resamples: int = RESAMPLES, seed: int = 0) -> Scores:
+    """Score a sample whose verdicts are already made; see `score`."""
+    weights = None
+    if sample.blocks >= MIN_BLOCKS:
+        weights = block_multiplicities(sample.blocks, resamples=resamples, seed=seed)
+    found, missed, flagged, kept = (int(count) for count in sample.cells.sum(axis=0))
+    decided = found + missed + flagged + kept
+    return Scores(
+        n=sample.p.size,
+        damaged=int(sample.labels.sum()),
+        undamaged=int((~sample.labels).sum()),
+        blocks=sample.blocks,
+        confusion=Confusion(
+            damaged_found=found,
+            damaged_missed=missed,
+            undamaged_flagged=flagged,
+            undamaged_kept=kept,
+        ),
+        always_damaged_accuracy=(found + missed) / decided if decided else None,
+        **{metric: _estimate(sample, metric, weights) for metric in METRICS},
+    )
+
+
+def _estimate(sample: Sample, metric: str, weights: Floats | None) -> Estimate:
+    value = measure(sample, metric)
+    trials = _counts(sample, metric)[1]
+    if value is None:
+        return Estimate(value=None, n=trials, note=_why_missing(sample, metric))
+    interval, note = _interval(sample, metric, weights, value)
+    return Estimate(
+        value=value,
+        low=interval.low if interval else None,
+        high=interval.high if interval else None,
+        n=trials,
+        note=note,
+    )
+
+
+def _interval(
+    sample: Sample, metric: str, weights: Floats | None, value: float
+) -> tuple[Interval | None, str]:
+    """Choose the interval that can be given, and say where it is not the bootstrap."""
+    successes, trials = _counts(sample, metric)
+    few = f"{sample.blocks} spatial block{'s' if sample.blocks > 1 else ''}"
+    if metric in SHARES and (weights is None or successes in (0, trials)):
+        # A bootstrap of nothing but equal outcomes has no width, which would be a lie.
+        reason = few if weights is None else "all outcomes equal"
+        note = f"{reason}: exact binomial interval, too narrow where neighbours are alike"
+        return binomial_interval(successes, trials), note
+    if weights is None:
+        return None, f"{few}: too few for an interval"
+    interval = percentile_interval(METRICS[metric](sample, weights), value)
+    return interval, "" if interval else "too few blocks hold both classes for an interval"
+
+
+def _counts(sample: Sample, metric: str) -> tuple[int, int]:
+    """Successes and trials of a share; for other metrics the trials alone have a meaning."""
+    found, missed, flagged, kept = (int(count) for count in sample.cells.sum(axis=0))
+    return {
+        "accuracy": (found + kept, found + missed + flagged + kept),
+        "balanced_accuracy": (0, found + missed + flagged + kept),
+        "recall": (found, found + missed),
+        "false_alarm_rate": (flagged, flagged + kept),
+        "precision": (found, found + flagged),
+    }.get(metric, (0, sample.p.size))
+
+
+def _why_missing(sample: Sample, metric: str) -> str:
+    found, missed, flagged, kept = sample.cells.sum(axis=0)
+    if not sample.decided.any():
+        return "no unit has a verdict"
+    if metric == "precision":
+        return "nothing was called damaged"
+    if found + missed == 0 or not sample.labels.any():
+        return "no damaged unit"
+    if flagged + kept == 0 or sample.labels.all():
+        return "no undamaged unit"
+    return "no scene holds both classes"

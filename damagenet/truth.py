@@ -1,0 +1,248 @@
+"""Survey truth: what people found, joined unit by unit to what an assessment said.
+
+Units and surveyed buildings are the same where their ids are equal and their places agree; where
+the two files number their buildings differently, the nearest within 10 m is taken, one to one.
+"""
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Literal
+
+import geopandas as gpd
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pydantic import Field
+
+from damagenet.config import Settings
+from damagenet.errors import EvaluationError
+from data_prep.footprints import Buildings, read_buildings
+
+NEAREST_M = 10.0
+"""A surveyed building farther than this from a unit is another building."""
+SLIP_CUTOFF = 0.9
+"""Similarity from which a word of the field is taken for a slip of a word that was asked for."""
+
+EMPTY = "(empty)"
+"""How a field without a word is counted."""
+
+JoinedBy = Literal["id", "nearest"]
+
+
+class Words(Settings):
+    """Which words of the survey's field mean what."""
+
+    damaged: tuple[str, ...] = Field(min_length=1)
+    """Words that mean damaged."""
+    undamaged: tuple[str, ...] = ()
+    """Words that mean undamaged; without any, every word that is named nowhere."""
+    ignored: tuple[str, ...] = ()
+    """Words that say nothing; such buildings are left out and counted."""
+
+
+class Join(Settings):
+    """How units and surveyed buildings were brought together, and what was left over."""
+
+    joined_by: JoinedBy
+    matched: int
+    units_unmatched: int
+    """Units of the assessment that no surveyed building answers to."""
+    truth_unmatched: int
+    """Surveyed buildings with a class that no unit answers to."""
+    truth_ignored: dict[str, int] = Field(default_factory=dict)
+    """Surveyed buildings left out, by word; see EMPTY."""
+    words: dict[str, str]
+    """What each word of the field was taken for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """The surveyed buildings that have a class.
+
+    Attributes:
+        frame: Columns unit_id, damaged (bool) and geometry (WGS 84).
+        ignored: Buildings left out, by word.
+        words: What each word was taken for: damaged, undamaged or ignored.
+    """
+
+    frame: gpd.GeoDataFrame
+    ignored: dict[str, int]
+    words: dict[str, str]
+
+
+def read_survey(path: Path, field: str, words: Words, *, id_field: str | None = None) -> Survey:
+    """Read surveyed buildings and make two classes of the words in one field.
+
+    Args:
+        path: Any file of buildings that `assess --buildings` takes.
+        field: The column with the class.
+        words: What the words in it mean.
+        id_field: Column with the ids; without one uid, id or fid, else the row number.
+
+    Raises:
+        EvaluationError: If the column is missing or a word in it is not accounted for.
+        FootprintError: If the file cannot be read.
+    """
+    buildings = read_buildings(path, id_field=id_field)
+    said = _words_of(_column(buildings, field, path))
+    meaning = _meanings(said, words, f"{path.name}, field {field!r}")
+    taken_for = said.map(meaning)
+    known = (taken_for != "ignored").to_numpy()
+    if not known.any():
+        raise EvaluationError(f"{path.name}, field {field!r}: no building has a class to score by")
+    frame = gpd.GeoDataFrame(
+        {
+            "unit_id": buildings.frame["unit_id"].astype(str)[known],
+            "damaged": (taken_for == "damaged")[known],
+        },
+        geometry=_in_degrees(buildings.frame).geometry[known],
+    )
+    ignored = said[~known].replace("", EMPTY).value_counts()
+    return Survey(
+        frame=frame.reset_index(drop=True),
+        ignored={str(word): int(count) for word, count in ignored.items()},
+        words={str(word) or EMPTY: meaning[word] for word in sorted(said.unique())},
+    )
+
+
+def _column(buildings: Buildings, field: str, path: Path) -> pd.Series:
+    # A column named like one of ours comes back as src_<name>.
+    for name in (f"src_{field}", field):
+        if name in buildings.frame.columns:
+            column: pd.Series = buildings.frame[name]
+            return column
+    names = ", ".join(sorted(set(buildings.frame.columns) - {"geometry", "unit_id"}))
+    raise EvaluationError(f"{path.name} has no field {field!r}; choose one of: {names}")
+
+
+def _words_of(values: pd.Series) -> pd.Series:
+    """Make words of what the field holds: case and blanks do not count, 1.0 is 1."""
+    if pd.api.types.is_float_dtype(values) and (values.dropna() % 1 == 0).all():
+        values = values.astype("Int64")
+    words: pd.Series = values.astype("string").fillna("").str.strip().str.casefold().astype(object)
+    return words
+
+
+def _meanings(said: pd.Series, words: Words, where: str) -> dict[str, str]:
+    asked = {
+        word.strip().casefold(): meaning
+        for meaning in ("ignored", "undamaged", "damaged")
+        for word in getattr(words, meaning)
+    }
+    doubled = sum(len(group) for group in (words.damaged, words.undamaged, words.ignored))
+    if doubled != len(asked):
+        raise EvaluationError("a word is named twice among --damaged, --undamaged and --ignore")
+    found = [str(word) for word in said.unique() if word]
+    absent = [word for word in asked if word not in found]
+    unnamed = [word for word in found if word not in asked]
+    # Without undamaged words only a slip of the pen can be told from a word that is meant.
+    faults = [
+        word
+        for word in unnamed
+        if words.undamaged or get_close_matches(word, absent, 1, SLIP_CUTOFF)
+    ]
+    if faults:
+        counted = ", ".join(f"{word} ({(said == word).sum()})" for word in sorted(found))
+        raise EvaluationError(
+            f"{where}: {', '.join(map(repr, sorted(faults)))} is in none of --damaged, "
+            f"--undamaged and --ignore; the field holds: {counted}"
+        )
+    return {"": "ignored"} | {word: asked.get(word, "undamaged") for word in found}
+
+
+def _in_degrees(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+    if frame.crs is None:
+        raise EvaluationError("the survey has no CRS, so that its buildings have no place: set one")
+    return frame.to_crs(4326)
+
+
+def join_survey(units: pd.DataFrame, survey: Survey) -> tuple[pd.DataFrame, Join]:
+    """Bring every unit together with the surveyed building that it is, where there is one.
+
+    Args:
+        units: One row per unit with unit_id, lon and lat (degrees, NaN without a CRS).
+        survey: The surveyed buildings.
+
+    Returns:
+        The units that have a counterpart with the column `damaged_in_truth`, and the tally.
+
+    Raises:
+        EvaluationError: If not one unit has a counterpart.
+    """
+    distances = _Distances.between(units, survey.frame)
+    pairs, joined_by = _pairs_by_id(units, survey.frame, distances), "id"
+    if pairs is None:
+        pairs, joined_by = distances.nearest(), "nearest"
+    if not len(pairs):
+        raise EvaluationError(
+            f"no unit matches a surveyed building, by id or within {NEAREST_M:g} m: "
+            f"{len(units)} units, {len(survey.frame)} surveyed; is it the same place?"
+        )
+    matched = units.iloc[pairs[:, 0]].copy()
+    matched["damaged_in_truth"] = survey.frame["damaged"].to_numpy()[pairs[:, 1]]
+    return matched, Join(
+        joined_by="id" if joined_by == "id" else "nearest",
+        matched=len(matched),
+        units_unmatched=len(units) - len(matched),
+        truth_unmatched=len(survey.frame) - len(matched),
+        truth_ignored=survey.ignored,
+        words=survey.words,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Distances:
+    """Units and surveyed buildings in metres, in one projection around them."""
+
+    units: gpd.GeoSeries
+    truth: gpd.GeoSeries
+
+    @classmethod
+    def between(cls, units: pd.DataFrame, truth: gpd.GeoDataFrame) -> "_Distances":
+        points = gpd.GeoSeries(gpd.points_from_xy(units["lon"], units["lat"]), crs=4326)
+        # A unit without a place stays in its row as an empty point, which is near nothing.
+        metres = truth.estimate_utm_crs()
+        return cls(units=points.to_crs(metres), truth=truth.geometry.to_crs(metres))
+
+    def of(self, pairs: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
+        """Metres between the partners of each pair; NaN where a unit has no place."""
+        units = self.units.iloc[pairs[:, 0]].reset_index(drop=True)
+        truth = self.truth.iloc[pairs[:, 1]].reset_index(drop=True)
+        return np.asarray(units.distance(truth), dtype=np.float64)
+
+    def nearest(self) -> npt.NDArray[np.intp]:
+        """Pairs within reach, the closest first, each side used once; ordered by unit."""
+        found = self.truth.sindex.query(self.units, predicate="dwithin", distance=NEAREST_M)
+        candidates = np.asarray(found, dtype=np.intp).T.reshape(-1, 2)
+        order = np.lexsort((candidates[:, 1], candidates[:, 0], self.of(candidates)))
+        taken_units: set[int] = set()
+        taken_truth: set[int] = set()
+        pairs = []
+        for unit, building in candidates[order].tolist():
+            if unit not in taken_units and building not in taken_truth:
+                taken_units.add(unit)
+                taken_truth.add(building)
+                pairs.append((unit, building))
+        return np.array(sorted(pairs), dtype=np.intp).reshape(-1, 2)
+
+
+def _pairs_by_id(
+    units: pd.DataFrame, truth: gpd.GeoDataFrame, distances: _Distances
+) -> npt.NDArray[np.intp] | None:
+    """Return pairs of equal id, or None where ids are foreign or name other places.
+
+    Row numbers of two different files are equal too, so that half of the pairs must lie within
+    reach of each other; and cells of two scenes may share an id.
+    """
+    row_of = pd.Series(np.arange(len(truth)), index=truth["unit_id"])
+    found = units["unit_id"].astype(str).map(row_of)
+    matched = found.notna().to_numpy()
+    if not matched.any() or not units["unit_id"].is_unique:
+        return None
+    pairs = np.stack([np.flatnonzero(matched), found[matched].to_numpy(dtype=np.intp)], axis=1)
+    apart = distances.of(pairs)
+    apart = apart[np.isfinite(apart)]
+    if apart.size and np.median(apart) > NEAREST_M:
+        return None
+    return pairs
