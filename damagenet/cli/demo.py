@@ -87,5 +87,5 @@ def _made_scene(out: Path) -> DemoScene:
     sys.stderr.write("DAMAGENET_DATA is not set: the demo makes a scene of its own\n")
     made = make_scene(out / "made_scene.tif", seed=0)
     return DemoScene(
-        name="made_scene", scene=made.scene, buildings=made.buildings, known=made.description
+        name="made_scene", scene=made.scene, buildings=made.buildings, known=f"{made.flooded} of {made.count} houses stand in water"
     )

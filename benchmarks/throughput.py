@@ -1,0 +1,161 @@
+"""How fast an assessment is, end to end, against the model alone.
+
+    python benchmarks/throughput.py --source houston_large_post.tif [--model NAME] [--runs 5]
+
+Fills a scene of 6144 x 6144 px with the filled blocks of a real one (2,304 chips of 128 px), then
+measures in turns, the model being loaded: forward only (all chips in memory through `Predictor`),
+and end to end (`assess_scenes`, from the GeoTIFF to the default files). The bar is 70 % of the
+forward-only rate, as the median over the runs.
+"""
+
+import argparse
+import json
+import logging
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import rasterio
+import torch
+from rasterio.windows import Window
+
+from damagenet.batch import assess_scenes
+from damagenet.bundle import load_bundle
+from damagenet.inference import Predictor
+from damagenet.options import AssessOptions
+from data_prep.scene import Scene
+
+SIDE_PX = 6144
+BLOCK_PX = 256
+CHIP_PX = 128
+CHIPS = (SIDE_PX // CHIP_PX) ** 2
+BAR = 0.70
+
+
+def make_filled_scene(source: Path, path: Path) -> None:
+    """Write a scene without holes from the wholly valid blocks of another, over and over."""
+    with rasterio.open(source) as file:
+        blocks = _filled_blocks(file)
+        profile = file.profile | {"width": SIDE_PX, "height": SIDE_PX, "nodata": None}
+    across = SIDE_PX // BLOCK_PX
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "w", **profile) as out:
+        for number in range(across**2):
+            row, column = divmod(number, across)
+            window = Window(column * BLOCK_PX, row * BLOCK_PX, BLOCK_PX, BLOCK_PX)
+            out.write(blocks[number % len(blocks)], window=window)
+
+
+def _filled_blocks(file: rasterio.DatasetReader) -> list[np.ndarray]:
+    blocks = []
+    for row in range(0, file.height - BLOCK_PX + 1, BLOCK_PX):
+        for column in range(0, file.width - BLOCK_PX + 1, BLOCK_PX):
+            window = Window(column, row, BLOCK_PX, BLOCK_PX)
+            if file.dataset_mask(window=window).all():
+                blocks.append(file.read((1, 2, 3), window=window))
+    if not blocks:
+        sys.exit(f"{file.name} holds no filled block of {BLOCK_PX} px: give another --source")
+    return blocks
+
+
+def all_chips(path: Path) -> tuple[np.ndarray, ...]:
+    """Return all chips of the filled scene: one array uint8 (2304, 3, 128, 128)."""
+    across = SIDE_PX // CHIP_PX
+    windows = [
+        Window(CHIP_PX * column, CHIP_PX * row, CHIP_PX, CHIP_PX)
+        for row in range(across)
+        for column in range(across)
+    ]
+    with Scene.open(path) as scene:
+        parts = [
+            scene.read_chips(windows[start : start + 512], size_px=CHIP_PX).images[0]
+            for start in range(0, len(windows), 512)
+        ]
+    return (np.concatenate(parts),)
+
+
+def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, object]:
+    """Return both rates in chips per second, run by run, and their ratio."""
+    scene = folder / "filled.tif"
+    make_filled_scene(arguments.source, scene)
+    predictor = Predictor(load_bundle(arguments.model), device=arguments.device)
+    chips = all_chips(scene)
+    options = AssessOptions(model=arguments.model, device=arguments.device)
+
+    def end_to_end(number: int) -> None:
+        result = assess_scenes([scene], folder / f"out-{number}", options, predictor=predictor)
+        judged = result.assessments[0].counts.chips
+        if judged != CHIPS:
+            sys.exit(f"{judged} chips were judged, {CHIPS} expected")
+
+    forward, whole = [], []
+    predictor.probabilities((chips[0][:256],))
+    for number in range(arguments.runs):
+        forward.append(_timed(lambda _: predictor.probabilities(chips), number))
+        whole.append(_timed(end_to_end, number))
+        rates = f"forward {forward[-1][0]:.1f}, end to end {whole[-1][0]:.1f} chips/s"
+        print(f"run {number + 1}: {rates}", file=sys.stderr)
+    pairs = list(zip(whole, forward, strict=True))
+    ratio = statistics.median(w / f for (w, _), (f, _) in pairs)
+    return {
+        "machine": machine(),
+        "model": arguments.model,
+        "chips": CHIPS,
+        "forward_chips_per_s": [round(rate, 1) for rate, _ in forward],
+        "end_to_end_chips_per_s": [round(rate, 1) for rate, _ in whole],
+        "median_ratio": round(ratio, 3),
+        # The share of processor time that the network gets: hardly moved by other programs.
+        "median_processor_ratio": round(statistics.median(f / w for (_, w), (_, f) in pairs), 3),
+        "bar": BAR,
+        "passed": ratio >= BAR,
+    }
+
+
+def machine() -> dict[str, object]:
+    """Return what the figures were measured on."""
+    return {
+        "processor": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "torch_threads": torch.get_num_threads(),
+        "load_average": [round(load, 2) for load in os.getloadavg()],
+        "torch": torch.__version__,
+        "rasterio": rasterio.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def _timed(work: Callable[[int], object], number: int) -> tuple[float, float]:
+    """Return chips per second of wall time, and processor seconds of all threads."""
+    wall, processor = time.perf_counter(), time.process_time()
+    work(number)
+    return CHIPS / (time.perf_counter() - wall), time.process_time() - processor
+
+
+def main() -> None:
+    """Measure, print a table and the JSON, and fail below the bar."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    data = Path(os.environ.get("DAMAGENET_DATA", "../shared/data"))
+    source = data / "scenes" / "houston_large_post.tif"
+    parser.add_argument("--source", type=Path, default=source, help="scene to take blocks from")
+    parser.add_argument("--model", default="harvey", help="bundle: name or folder")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--json", type=Path, help="write the figures here too")
+    arguments = parser.parse_args()
+    logging.disable(logging.WARNING)
+    with tempfile.TemporaryDirectory() as folder:
+        figures = measure(arguments, Path(folder))
+    text = json.dumps(figures, indent=2)
+    print(text)
+    if arguments.json:
+        arguments.json.write_text(text + "\n", encoding="utf-8")
+    sys.exit(0 if figures["passed"] else 1)
+
+
+if __name__ == "__main__":
+    main()

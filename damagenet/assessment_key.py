@@ -1,0 +1,100 @@
+"""The key of an assessment: everything its records depend on, and nothing else."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from damagenet.card import Card
+from damagenet.config import Settings
+from damagenet.errors import FootprintError
+from damagenet.fingerprints import file_sha256, values_sha256
+from damagenet.options import AssessOptions
+
+RECORDS_VERSION = 1
+"""Raised when the same inputs would give other records."""
+
+HOW_NOT_WHAT = frozenset({"format", "device", "batch_size", "on_error", "resume", "overwrite"})
+"""Options that change how an assessment is made and written, not its records (beyond 1e-5)."""
+
+HASHED = frozenset({"buildings", "exclude", "pre", "model"})
+"""Options that count by what they lead to, not by their name."""
+
+
+NOT_IN_RECORDS = {
+    "class_prior",
+    "command",
+    "created",
+    "licence",
+    "recipe",
+    "scores",
+    "training_tiles",
+    "versions",
+}
+"""Fields of a card that its verdicts do not depend on: a new score makes no new model."""
+
+
+class InputHashes(Settings):
+    """Hashes of the files beside the scene that an assessment reads."""
+
+    buildings: str | None = None
+    """SHA-256 of --buildings."""
+    exclude: str | None = None
+    """SHA-256 of --exclude."""
+    pre: str | None = None
+    """SHA-256 of --pre."""
+
+    @classmethod
+    def of(cls, options: AssessOptions) -> "InputHashes":
+        """Hash the files that the options name; raise FootprintError if one cannot be read."""
+        paths = {"buildings": options.buildings, "exclude": options.exclude, "pre": options.pre}
+        return cls(**{name: _sha256(path) for name, path in paths.items()})
+
+
+class AssessmentKey(Settings):
+    """What an assessment was made of; equal keys mean equal records."""
+
+    scene: str
+    """SHA-256 of the scene."""
+    model: str
+    """SHA-256 over what the verdicts depend on in the bundle's card, the weights' hash included."""
+    inputs: InputHashes
+    options: dict[str, Any] = Field(default_factory=dict)
+    """The options that shape records."""
+    records_version: int = RECORDS_VERSION
+
+    @classmethod
+    def of(
+        cls, scene_sha256: str, card: Card, options: AssessOptions, inputs: InputHashes
+    ) -> "AssessmentKey":
+        """Return the key of an assessment that is about to start."""
+        return cls(
+            scene=scene_sha256,
+            model=values_sha256(card.model_dump(mode="json", exclude=NOT_IN_RECORDS)),
+            inputs=inputs,
+            options=options.model_dump(mode="json", exclude=set(HOW_NOT_WHAT | HASHED)),
+        )
+
+    @property
+    def sha256(self) -> str:
+        """One hash over everything."""
+        return values_sha256(self.model_dump(mode="json"))
+
+    def differences(self, other: "AssessmentKey") -> list[str]:
+        """Name what differs between two keys, in the words of the command line."""
+        names = [name for name in ("scene", "model") if getattr(self, name) != getattr(other, name)]
+        names += [
+            f"--{name}"
+            for name in InputHashes.model_fields
+            if getattr(self.inputs, name) != getattr(other.inputs, name)
+        ]
+        names += [
+            f"--{name.replace('_', '-')}"
+            for name in sorted(self.options.keys() | other.options.keys())
+            if self.options.get(name) != other.options.get(name)
+        ]
+        return names or ["the version of damagenet"]
+
+
+def _sha256(path: Path | None) -> str | None:
+    return None if path is None else file_sha256(path, error=FootprintError)

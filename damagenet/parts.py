@@ -1,0 +1,179 @@
+"""The parts of an assessment on disk: kept, refused or removed before work starts."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+from geopandas import GeoDataFrame
+from pydantic import ValidationError
+
+from damagenet.assessment import ASSESSMENT_FILE, PARTS_FOLDER, Assessment, Counts, part_path
+from damagenet.assessment_key import AssessmentKey
+from damagenet.errors import CancelledError, DamageNetError, OutputError
+from damagenet.labels import Label
+from damagenet.outputs.atomic import appears
+
+KEY_FILE = "key.json"
+
+OURS = ("damage.*", "report.html", "summary.json", ASSESSMENT_FILE)
+"""What damagenet writes into a scene's folder beside the parts."""
+
+
+def open_parts(folder: Path, key: AssessmentKey, *, resume: bool, overwrite: bool) -> None:
+    """Make a scene's folder ready for parts made with this key.
+
+    Parts made with the same key are kept, unless `resume` is false. Anything else in the way is
+    removed with `overwrite`, and refused without.
+
+    Raises:
+        OutputError: If the folder holds results that were made with other inputs, or it cannot
+            be written.
+    """
+    found = read_key(folder)
+    if found == key and resume:
+        _remove_stale(folder)
+        return
+    if found != key and not overwrite:
+        _refuse(folder, key, found)
+    clear_results(folder)
+    _make_folder(folder / PARTS_FOLDER)
+    with appears(folder / PARTS_FOLDER / KEY_FILE) as path:
+        path.write_text(key.model_dump_json(indent=2), encoding="utf-8")
+
+
+def read_key(folder: Path) -> AssessmentKey | None:
+    """Return the key of the parts in a scene's folder; None where there is none to read."""
+    try:
+        text = (folder / PARTS_FOLDER / KEY_FILE).read_text(encoding="utf-8")
+        return AssessmentKey.model_validate_json(text)
+    except (OSError, ValidationError):
+        return None
+
+
+def write_part(folder: Path, number: int, records: GeoDataFrame) -> None:
+    """Write one finished piece; the part appears whole or not at all."""
+    with appears(part_path(folder, number)) as path:
+        records.to_parquet(path, index=False, compression="zstd")
+
+
+def finished_parts(folder: Path, pieces: int) -> int:
+    """Return the number of leading parts that are there already."""
+    return next((n for n in range(pieces) if not part_path(folder, n).exists()), pieces)
+
+
+def any_records(folder: Path, parts: int) -> bool:
+    """Return whether a scene's parts hold a record."""
+    return any(pq.read_metadata(part_path(folder, n)).num_rows for n in range(parts))
+
+
+def count_records(folder: Path, parts: int, *, units: int) -> Counts:
+    """Count the verdicts in a scene's parts, reading three columns of one part at a time."""
+    labels: dict[str, int] = {}
+    hindrances: dict[str, int] = {}
+    records = chips = 0
+    for number in range(parts):
+        table = pq.read_table(part_path(folder, number), columns=["label", "reason", "chips"])
+        label, reason = (table[name].to_numpy() for name in ("label", "reason"))
+        _add(labels, label)
+        _add(hindrances, reason[label == Label.NOT_JUDGED])
+        chips += int(table["chips"].to_numpy().sum())
+        records += table.num_rows
+    return Counts(
+        units=records,
+        damaged=labels.get(Label.DAMAGED, 0),
+        undamaged=labels.get(Label.UNDAMAGED, 0),
+        uncertain=labels.get(Label.UNCERTAIN, 0),
+        not_judged=dict(sorted(hindrances.items())),
+        empty_cells=units - records,
+        chips=chips,
+    )
+
+
+def read_assessment(folder: Path) -> Assessment | None:
+    """Return the finished assessment in a scene's folder; None where there is none.
+
+    Raises:
+        OutputError: If the file is there and is no assessment.
+    """
+    path = folder / ASSESSMENT_FILE
+    if not path.exists():
+        return None
+    try:
+        found = Assessment.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValidationError) as err:
+        raise OutputError(f"{path} cannot be read: assess the scene again, --overwrite") from err
+    # The folder may have been moved or named another way since.
+    return found.model_copy(update={"folder": folder})
+
+
+def _add(counts: dict[str, int], values: np.ndarray) -> None:
+    names, numbers = np.unique(values.astype(str), return_counts=True)
+    for name, number in zip(names.tolist(), numbers.tolist(), strict=True):
+        counts[name] = counts.get(name, 0) + number
+
+
+def _refuse(folder: Path, key: AssessmentKey, found: AssessmentKey | None) -> None:
+    if found is not None:
+        what = ", ".join(found.differences(key))
+        raise OutputError(
+            f"{folder} holds results made with another {what}: "
+            "choose another --out, or pass --overwrite to replace them"
+        )
+    in_the_way = _ours(folder)
+    if in_the_way:
+        raise OutputError(
+            f"{folder} holds {in_the_way[0].name}, which no assessment here explains: "
+            "choose another --out, or pass --overwrite to replace it"
+        )
+
+
+def _ours(folder: Path) -> list[Path]:
+    return sorted(path for pattern in OURS for path in folder.glob(pattern))
+
+
+@contextmanager
+def whole_or_none(folder: Path) -> Iterator[None]:
+    """Leave no results in a scene's folder if the block refuses the scene.
+
+    What was finished stays where the work may go on: after an interruption, a cancel, or when the
+    disk is full.
+    """
+    try:
+        yield
+    except (CancelledError, OutputError):
+        raise
+    except DamageNetError:
+        clear_results(folder)
+        raise
+
+
+def clear_results(folder: Path) -> None:
+    """Remove everything that damagenet wrote into a scene's folder, and the folder if empty."""
+    try:
+        for path in _ours(folder):
+            path.unlink()
+        if (folder / PARTS_FOLDER).exists():
+            shutil.rmtree(folder / PARTS_FOLDER)
+        if folder.exists() and not any(folder.iterdir()):
+            folder.rmdir()
+    except OSError as err:
+        raise OutputError(f"cannot remove {err.filename}: {err.strerror}") from err
+
+
+def _remove_stale(folder: Path) -> None:
+    """Forget the files of a run that stopped while it wrote."""
+    for path in (folder / PARTS_FOLDER).glob(".*"):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as err:
+        raise OutputError(f"cannot make the folder {folder}: {err.strerror}") from err

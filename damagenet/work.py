@@ -1,0 +1,177 @@
+"""The work on one scene: its units in pieces, cut from scene and options alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import pandas as pd
+from geopandas import GeoDataFrame
+
+from damagenet.assessment import ROW_COLUMN, GridInfo
+from damagenet.card import ChipGround
+from damagenet.labels import Kind
+from damagenet.options import AssessOptions
+from damagenet.records import RECORD_FIELDS, DamageRecord
+from data_prep.footprints import Buildings, building_units
+from data_prep.scene import Scene
+from data_prep.windows import Grid, GridPiece, Unit
+
+MAX_WINDOWS = 512
+"""Windows in a piece; a single unit with more is a piece of its own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellWork:
+    """The cells of a grid over the scene."""
+
+    cells: Grid
+    pieces: tuple[GridPiece, ...]
+    crs: str | None
+    grid: GridInfo
+    kind: Kind = Kind.CELL
+    geometry: Literal["point", "polygon"] = "polygon"
+    attributes: tuple[str, ...] = ()
+
+    @property
+    def sizes(self) -> list[int]:
+        """Number of cells in each piece."""
+        return [piece.count for piece in self.pieces]
+
+    def units(self, piece: int) -> Sequence[Unit]:
+        """Return the cells of a piece, row by row."""
+        return self.cells.units(self.pieces[piece])
+
+    def places(self, units: Sequence[Unit]) -> GeoDataFrame:
+        """Return the cells' rectangles in the scene's CRS."""
+        return GeoDataFrame(geometry=self.cells.polygons(units), crs=self.crs)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildingWork:
+    """The buildings that touch the scene, in the caller's order."""
+
+    frame: GeoDataFrame
+    pieces: tuple[tuple[Unit, ...], ...]
+    geometry: Literal["point", "polygon"]
+    crs: str | None
+    attributes: tuple[str, ...]
+    kind: Kind = Kind.BUILDING
+    grid: GridInfo | None = None
+
+    @property
+    def sizes(self) -> list[int]:
+        """Number of buildings in each piece."""
+        return [len(piece) for piece in self.pieces]
+
+    def units(self, piece: int) -> Sequence[Unit]:
+        """Return the buildings of a piece."""
+        return self.pieces[piece]
+
+    def places(self, units: Sequence[Unit]) -> GeoDataFrame:
+        """Return the caller's attributes and geometry of buildings."""
+        return self.frame.loc[[unit.row for unit in units], [*self.attributes, "geometry"]]
+
+
+Work = CellWork | BuildingWork
+"""Units of one kind in pieces, and the geometry that their records carry."""
+
+
+def plan_work(
+    scene: Scene, ground: ChipGround, options: AssessOptions, buildings: Buildings | None
+) -> Work:
+    """Cut the work on a scene into pieces: buildings where they are given, else grid cells.
+
+    Raises:
+        ConfigError: If the stride does not fit the model's chip.
+        FootprintError: If the buildings cannot be placed in the scene.
+    """
+    if buildings is None:
+        return _cell_work(Grid.over(scene, ground, options.stride), scene)
+    touching = buildings.touching(scene)
+    units = building_units(touching, scene, ground)
+    return BuildingWork(
+        frame=touching.frame,
+        pieces=tuple(cut_pieces(units, MAX_WINDOWS)),
+        geometry=touching.geometry,
+        crs=wkt(touching.frame.crs),
+        attributes=caller_columns(touching.frame),
+    )
+
+
+def cut_pieces(units: Sequence[Unit], max_windows: int) -> list[tuple[Unit, ...]]:
+    """Cut units into runs of at most this many windows; at least one run, which may be empty.
+
+    A single unit with more windows is a run of its own.
+    """
+    pieces: list[tuple[Unit, ...]] = []
+    run: list[Unit] = []
+    windows = 0
+    for unit in units:
+        if run and windows + len(unit.windows) > max_windows:
+            pieces.append(tuple(run))
+            run, windows = [], 0
+        run.append(unit)
+        windows += len(unit.windows)
+    if run or not pieces:
+        pieces.append(tuple(run))
+    return pieces
+
+
+def caller_columns(frame: GeoDataFrame) -> tuple[str, ...]:
+    """Return the names of the caller's own columns in a frame of buildings."""
+    return tuple(name for name in frame.columns if name not in ("unit_id", "geometry"))
+
+
+def record_table(
+    records: Sequence[DamageRecord], rows: Sequence[int], places: GeoDataFrame
+) -> GeoDataFrame:
+    """Return the table of one part: `row`, RECORD_FIELDS, the caller's attributes, geometry.
+
+    Args:
+        records: Records, N of them.
+        rows: The units' places in the caller's file or in the grid, N of them.
+        places: Attributes and geometry of the same units, N rows.
+    """
+    columns = {name: _column(records, name) for name in RECORD_FIELDS}
+    own = pd.DataFrame({ROW_COLUMN: pd.Series(list(rows), dtype="int64"), **columns})
+    joined = pd.concat([own, places.reset_index(drop=True)], axis=1)
+    return GeoDataFrame(joined, geometry="geometry", crs=places.crs)
+
+
+COLUMN_TYPES = {
+    "p_damaged": "float64",
+    "p_min": "float64",
+    "lon": "float64",
+    "lat": "float64",
+    "valid_fraction": "float64",
+    "ground_m": "float64",
+    "chips": "int32",
+}
+"""Types of the record's columns; the others are text."""
+
+
+def wkt(crs: object) -> str | None:
+    """Return a CRS of rasterio or pyproj as WKT; None stays None."""
+    return None if crs is None else str(crs.to_wkt())  # type: ignore[attr-defined]  # both have it
+
+
+def _column(records: Sequence[DamageRecord], name: str) -> pd.Series:
+    values = [getattr(record, name) for record in records]
+    kind = COLUMN_TYPES.get(name)
+    if kind is None:
+        return pd.Series([str(value) for value in values], dtype="str")
+    return pd.Series(values, dtype=kind)
+
+
+def _cell_work(cells: Grid, scene: Scene) -> CellWork:
+    return CellWork(
+        cells=cells,
+        pieces=tuple(cells.pieces(MAX_WINDOWS)),
+        crs=wkt(scene.crs),
+        grid=GridInfo(
+            rows=cells.rows,
+            columns=cells.columns,
+            cell_width_px=cells.cell_width_px,
+            cell_height_px=cells.cell_height_px,
+        ),
+    )
