@@ -24,7 +24,7 @@ import torch
 from affine import Affine
 from rasterio.windows import Window
 
-from damagenet.batch import assess_scenes
+from damagenet.engine.batch import assess_scenes
 from damagenet.options import AssessOptions
 
 BLOCK_PX = 512

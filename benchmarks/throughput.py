@@ -25,8 +25,8 @@ import rasterio
 import torch
 from rasterio.windows import Window
 
-from damagenet.batch import assess_scenes
 from damagenet.bundle import load_bundle
+from damagenet.engine.batch import assess_scenes
 from damagenet.inference import Predictor
 from damagenet.options import AssessOptions
 from data_prep.scene import Scene

@@ -76,6 +76,35 @@ def test_torch_stays_out_of_data_prep_but_for_datasets(name):
         assert "torch" not in {other.split(".")[0] for other in imports(FILES[name])}
 
 
+# Inside damagenet/, a file may import files of its own floor and of those below it.
+FLOORS = (
+    VOCABULARY,
+    {f"damagenet.{name}" for name in ("bundle", "calibration", "devices", "inference")},
+    {"damagenet.outputs"},
+    {"damagenet.engine", "damagenet.training"},
+    {"damagenet.evaluation"},
+    {"damagenet.cli"},
+)
+
+
+def floor(name: str) -> int:
+    parent = name if name in VOCABULARY else ".".join(name.split(".")[:2])
+    return next(number for number, rooms in enumerate(FLOORS) if parent in rooms)
+
+
+@pytest.mark.parametrize("name", [n for n in FILES if n.startswith("damagenet")])
+def test_every_file_of_damagenet_stands_on_the_floors_below_it(name):
+    below = {other for other in ours(FILES[name]) if other.startswith("damagenet")}
+    assert {other for other in below if floor(other) > floor(name)} == set()
+
+
+def test_training_and_assessing_do_not_know_each_other():
+    rooms = ("damagenet.engine", "damagenet.training")
+    for name in (n for n in FILES if n.startswith(rooms)):
+        (stranger,) = (room for room in rooms if not name.startswith(room))
+        assert not {other for other in ours(FILES[name]) if other.startswith(stranger)}
+
+
 @pytest.mark.parametrize("name", [n for n in FILES if not n.startswith("damagenet.cli")])
 def test_nothing_but_the_command_line_imports_the_command_line(name):
     assert not {other for other in ours(FILES[name]) if other.startswith("damagenet.cli")}
@@ -102,8 +131,7 @@ def test_no_file_is_called_by_a_word_that_says_nothing():
 
 def test_the_command_line_starts_without_torch_and_gdal():
     code = (
-        "import sys, damagenet.cli.main\n"
-        f"print(*sorted(set({sorted(HEAVY)!r}) & set(sys.modules)))"
+        f"import sys, damagenet.cli.main\nprint(*sorted(set({sorted(HEAVY)!r}) & set(sys.modules)))"
     )
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_run import EAST, NORTH, SIZE_PX, make_buildings, make_bundle, make_scene, pixel_box
 
-from damagenet.batch import assess_scenes
+from damagenet.engine.batch import assess_scenes
+from damagenet.engine.fingerprints import file_sha256
+from damagenet.engine.run_record import read_record
+from damagenet.engine.scene_list import RESERVED, find_scenes, folder_names
 from damagenet.errors import ConfigError, FootprintError, OutputError, SceneError
-from damagenet.fingerprints import file_sha256
 from damagenet.options import AssessOptions
-from damagenet.run_record import read_record
-from damagenet.scene_list import RESERVED, find_scenes, folder_names
 
 
 @pytest.fixture(scope="module")
@@ -230,8 +230,8 @@ def test_merging_in_small_chunks_and_parts_changes_nothing(tmp_path, options, mo
     shapes = [pixel_box(13 * n % 120 - 10, 29 * n % 110, 8, 8) for n in range(40)]
     buildings = make_buildings(tmp_path / "b.gpkg", shapes)
     assess_scenes(scenes, tmp_path / "large", options(buildings=buildings))
-    monkeypatch.setattr("damagenet.merge.CHUNK_ROWS", 3)
-    monkeypatch.setattr("damagenet.work.MAX_WINDOWS", 4)
+    monkeypatch.setattr("damagenet.engine.merge.CHUNK_ROWS", 3)
+    monkeypatch.setattr("damagenet.engine.work.MAX_WINDOWS", 4)
     assess_scenes(scenes, tmp_path / "small", options(buildings=buildings))
     large, small = (table(tmp_path / name) for name in ("large", "small"))
     assert len(large) == 40

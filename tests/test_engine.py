@@ -16,17 +16,17 @@ from tiny_run import EAST, NORTH, SIZE_PX, make_buildings, make_bundle, make_sce
 
 from damagenet.bundle import load_bundle
 from damagenet.card import ChipGround
-from damagenet.engine import acquired_text, assess_scene
+from damagenet.engine.assess import acquired_text, assess_scene
+from damagenet.engine.inputs import read_inputs
+from damagenet.engine.judging import ChipLooks, Judge
+from damagenet.engine.parts import read_assessment
+from damagenet.engine.prefetch import prefetched
+from damagenet.engine.work import cut_pieces
 from damagenet.errors import CancelledError, ConfigError, OutputError, SceneError
 from damagenet.inference import Predictor
-from damagenet.inputs import read_inputs
-from damagenet.judging import ChipLooks, Judge
 from damagenet.labels import Kind, Label, Reason
 from damagenet.options import AssessOptions
-from damagenet.parts import read_assessment
-from damagenet.prefetch import prefetched
 from damagenet.records import RECORD_FIELDS
-from damagenet.work import cut_pieces
 from data_prep.windows import Unit
 
 JUDGED = {Label.DAMAGED, Label.UNDAMAGED, Label.UNCERTAIN}
@@ -210,7 +210,7 @@ def test_an_assessment_can_be_read_back(tmp_path, assess):
 
 
 def test_progress_is_told_piece_by_piece_and_cancel_keeps_them(tmp_path, predictor, monkeypatch):
-    monkeypatch.setattr("damagenet.work.MAX_WINDOWS", 6)
+    monkeypatch.setattr("damagenet.engine.work.MAX_WINDOWS", 6)
     path = make_scene(tmp_path / "a.tif", columns=6, rows=5)
     told = []
     with pytest.raises(CancelledError, match="run the same again to continue"):

@@ -15,15 +15,15 @@ from typer.testing import CliRunner
 from damagenet.bundle import load_bundle, read_card, shipped_bundles
 from damagenet.cli.main import app
 from damagenet.errors import BundleError, ConfigError, DataError, LeakError
-from damagenet.evaluation import EvaluationSetup, evaluate_bundle, evaluate_recipe
-from damagenet.fold_training import FoldCache, differences
-from damagenet.post_event import GRADES, find_scenes, scene_ground, window_grounds
-from damagenet.protocols import make_folds, training_key
+from damagenet.evaluation.evaluate import EvaluationSetup, evaluate_bundle, evaluate_recipe
+from damagenet.evaluation.fold_training import FoldCache, differences
+from damagenet.evaluation.post_event import GRADES, find_scenes, scene_ground, window_grounds
+from damagenet.evaluation.protocols import make_folds, training_key
+from damagenet.evaluation.score_report import write_cards, write_report
+from damagenet.evaluation.score_tables import report_tables
+from damagenet.evaluation.seen_ground import learned_tiles, require_unseen, seen_boxes, seen_tiles
+from damagenet.evaluation.truth import read_survey
 from damagenet.recipe import Choice, DataSettings, Recipe, TrainingSettings
-from damagenet.score_report import write_cards, write_report
-from damagenet.score_tables import report_tables
-from damagenet.seen_ground import learned_tiles, require_unseen, seen_boxes, seen_tiles
-from damagenet.truth import read_survey
 
 SCENE_PX = 400
 PIXEL_M = 0.467
@@ -112,7 +112,7 @@ def test_region_holds_out_a_town_and_a_whole_pass_and_gives_no_mean(region_run, 
 
 def test_a_second_run_trains_nothing(region_run, recipe, tiles, monkeypatch):
     report, out, cache = region_run
-    monkeypatch.setattr("damagenet.fold_training.train", _fail)
+    monkeypatch.setattr("damagenet.evaluation.fold_training.train", _fail)
     again = evaluate_recipe(recipe, setup_of("region", tiles, out), cache)
     assert [fold.scores for fold in again.folds] == [fold.scores for fold in report.folds]
 
@@ -126,7 +126,7 @@ def test_deduplicated_reads_the_published_network_on_fewer_tiles(
 ):
     cache = FoldCache(folder=tmp_path / "networks")
     published = evaluate_recipe(recipe, setup_of("published", tiles, tmp_path), cache)
-    monkeypatch.setattr("damagenet.fold_training.train", _fail)
+    monkeypatch.setattr("damagenet.evaluation.fold_training.train", _fail)
     kept = evaluate_recipe(recipe, setup_of("deduplicated", tiles, tmp_path), cache)
     assert published.folds[0].bundle == kept.folds[0].bundle
     assert published.folds[0].scores.n == 24
@@ -157,7 +157,7 @@ def test_a_trained_network_is_taken_for_its_fold_and_refused_for_another(
     bundle = report.folds[0].bundle
     assert differences(bundle, folds[0], tiles) == []
     assert "it was trained on other tiles" in differences(bundle, folds[1], tiles)[0]
-    monkeypatch.setattr("damagenet.fold_training.train", _fail)
+    monkeypatch.setattr("damagenet.evaluation.fold_training.train", _fail)
     # The output folder of a training will do as well as the bundle in it.
     cache = FoldCache(folder=tmp_path, trained=(bundle.parent,))
     assert cache.network(folds[0], tiles).folder == bundle
@@ -244,9 +244,9 @@ def test_post_event_scores_each_scene_all_and_before_the_storm(region_run, tiles
 
 
 def test_post_event_predicts_what_assess_predicts(region_run, tiles, xbd, tmp_path):
-    from damagenet.batch import assess_scenes
+    from damagenet.engine.batch import assess_scenes
+    from damagenet.evaluation.results import read_results
     from damagenet.options import AssessOptions
-    from damagenet.results import read_results
 
     report, _, _ = region_run
     model = str(report.folds[0].bundle)

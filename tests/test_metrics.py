@@ -12,14 +12,14 @@ from hypothesis.extra import numpy as arrays
 from scipy.special import expit
 
 from damagenet.errors import EvaluationError
-from damagenet.intervals import (
+from damagenet.evaluation.intervals import (
     binomial_interval,
     block_multiplicities,
     percentile_interval,
 )
-from damagenet.metrics import METRICS, make_sample, measure
-from damagenet.reliability import reliability_bins, reliability_svg
-from damagenet.scores import score
+from damagenet.evaluation.metrics import METRICS, make_sample, measure
+from damagenet.evaluation.reliability import reliability_bins, reliability_svg
+from damagenet.evaluation.scores import score
 
 SIZES = st.integers(2, 60)
 

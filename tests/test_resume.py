@@ -9,11 +9,11 @@ import pytest
 import rasterio
 from tiny_run import folder_bytes, make_buildings, make_bundle, make_scene, pixel_box
 
-from damagenet.batch import assess_scenes
+from damagenet.engine.batch import assess_scenes
+from damagenet.engine.run_record import read_record
 from damagenet.errors import CancelledError
 from damagenet.inference import Predictor
 from damagenet.options import AssessOptions
-from damagenet.run_record import read_record
 
 FORMATS = ("gpkg", "geojson", "parquet", "csv", "cog")
 SAME_BYTES = ("damage.geojson", "damage.parquet", "damage.csv")
@@ -21,7 +21,7 @@ SAME_BYTES = ("damage.geojson", "damage.parquet", "damage.csv")
 
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch):
-    monkeypatch.setattr("damagenet.work.MAX_WINDOWS", 6)
+    monkeypatch.setattr("damagenet.engine.work.MAX_WINDOWS", 6)
 
 
 @pytest.fixture(scope="module")

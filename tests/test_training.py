@@ -8,11 +8,11 @@ from made_tiles import make_recipe, make_tiles
 from damagenet.bundle import load_bundle
 from damagenet.config import make_settings
 from damagenet.errors import BundleError, ConfigError, LeakError, OutputError
-from damagenet.lightning_module import DamageModule
-from damagenet.losses import build_loss
 from damagenet.recipe import Choice, Recipe
-from damagenet.training import train
-from damagenet.training_data import pixel_statistics
+from damagenet.training.data import pixel_statistics
+from damagenet.training.lightning_module import DamageModule
+from damagenet.training.losses import build_loss
+from damagenet.training.train import train
 
 
 def trained(out, recipe=None, **options):
@@ -39,7 +39,7 @@ def test_a_training_leaves_a_bundle_that_says_where_it_comes_from(bundle):
     assert card.calibration.fitted_on == "validation part of published, 24 tiles"
     assert card.uncertain_band[0] <= card.threshold <= card.uncertain_band[1]
     assert "CC BY 4.0" in card.training_tiles.licence
-    assert "unconfirmed" in card.licence
+    assert "unconfirmed" in card.training_tiles.licence
     assert set(card.versions) == {"damagenet", "torch", "lightning", "albumentations", "numpy"}
     tiles = make_tiles().manifest.iloc[:64]
     assert bundle.training_tiles()["sha256"].tolist() == tiles["sha256"].tolist()

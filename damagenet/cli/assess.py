@@ -13,7 +13,7 @@ from damagenet.errors import ConfigError
 from damagenet.options import AssessOptions
 
 if TYPE_CHECKING:
-    from damagenet.run_result import RunResult
+    from damagenet.engine.run_result import RunResult
 
 Scenes = Annotated[
     list[str],
@@ -48,10 +48,10 @@ def command(
     """
     options = _options(options_file, given_values(given))
     from damagenet.cli.assess_progress import progress_bar, quieted
-    from damagenet.scene_list import find_scenes
+    from damagenet.engine.scene_list import find_scenes
 
     found = find_scenes(scenes)
-    from damagenet.batch import assess_scenes
+    from damagenet.engine.batch import assess_scenes
 
     line = shlex.join(sys.argv)
     try:

@@ -15,7 +15,7 @@ from rich.progress import (
 )
 
 if TYPE_CHECKING:
-    from damagenet.run_result import RunProgress
+    from damagenet.engine.run_result import RunProgress
 
 
 @contextmanager

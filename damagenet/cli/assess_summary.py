@@ -3,11 +3,11 @@
 from typing import TYPE_CHECKING
 
 from damagenet.assessment import Assessment, Counts
+from damagenet.engine.run_record import FAILURES_FILE
 from damagenet.labels import Kind
-from damagenet.run_record import FAILURES_FILE
 
 if TYPE_CHECKING:
-    from damagenet.run_result import RunResult
+    from damagenet.engine.run_result import RunResult
 
 
 def summary_lines(result: "RunResult") -> list[str]:

@@ -31,7 +31,7 @@ def command(
 
     Without --scene: real scenes where DAMAGENET_DATA points at the data folder, else a made one.
     """
-    from damagenet.batch import assess_scenes
+    from damagenet.engine.batch import assess_scenes
     from damagenet.options import AssessOptions
 
     lines = []
@@ -87,5 +87,8 @@ def _made_scene(out: Path) -> DemoScene:
     sys.stderr.write("DAMAGENET_DATA is not set: the demo makes a scene of its own\n")
     made = make_scene(out / "made_scene.tif", seed=0)
     return DemoScene(
-        name="made_scene", scene=made.scene, buildings=made.buildings, known=f"{made.flooded} of {made.count} houses stand in water"
+        name="made_scene",
+        scene=made.scene,
+        buildings=made.buildings,
+        known=f"{made.flooded} of {made.count} houses stand in water",
     )

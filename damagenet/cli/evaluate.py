@@ -10,13 +10,13 @@ import typer
 from damagenet.cli.option_parameters import given_values, option_parameters, take_parameters
 from damagenet.config import make_settings
 from damagenet.errors import ConfigError
-from damagenet.evaluate_options import EvaluateOptions, require_one_way
+from damagenet.evaluation.options import EvaluateOptions, require_one_way
 from damagenet.recipe import Recipe, read_recipe
 
 if TYPE_CHECKING:
-    from damagenet.evaluation import EvaluationSetup
-    from damagenet.score_report import EvaluationReport
-    from damagenet.survey_scores import SurveyReport
+    from damagenet.evaluation.evaluate import EvaluationSetup
+    from damagenet.evaluation.score_report import EvaluationReport
+    from damagenet.evaluation.survey_scores import SurveyReport
 
 EVALUATIONS = Path("runs/eval")
 
@@ -72,8 +72,8 @@ take_parameters(command, option_parameters(EvaluateOptions))
 
 
 def _score_results(results: Path, options: EvaluateOptions) -> "SurveyReport":
-    from damagenet.survey_scores import evaluate_results, write_survey_report
-    from damagenet.truth import Words
+    from damagenet.evaluation.survey_scores import evaluate_results, write_survey_report
+    from damagenet.evaluation.truth import Words
 
     words = Words(damaged=options.damaged, undamaged=options.undamaged, ignored=options.ignore)
     if options.truth is None or options.field is None:  # `require_one_way` made sure
@@ -87,8 +87,8 @@ def _score_results(results: Path, options: EvaluateOptions) -> "SurveyReport":
 
 
 def _score_recipe(recipe: Recipe, options: EvaluateOptions) -> "EvaluationReport":
-    from damagenet.evaluation import evaluate_recipe
-    from damagenet.fold_training import FoldCache
+    from damagenet.evaluation.evaluate import evaluate_recipe
+    from damagenet.evaluation.fold_training import FoldCache
 
     setup = _setup(options)
     cache = FoldCache(folder=setup.out / "networks", trained=options.trained, command=setup.command)
@@ -96,14 +96,14 @@ def _score_recipe(recipe: Recipe, options: EvaluateOptions) -> "EvaluationReport
 
 
 def _score_model(options: EvaluateOptions) -> "EvaluationReport":
-    from damagenet.evaluation import evaluate_bundle
+    from damagenet.evaluation.evaluate import evaluate_bundle
 
     setup = _setup(options)
     return _keep(evaluate_bundle(options.model or "", setup), setup.out, options)
 
 
 def _setup(options: EvaluateOptions) -> "EvaluationSetup":
-    from damagenet.evaluation import EvaluationSetup
+    from damagenet.evaluation.evaluate import EvaluationSetup
 
     if options.protocol is None:  # `require_one_way` made sure
         raise ConfigError("name the --protocol to score by")
@@ -119,7 +119,7 @@ def _setup(options: EvaluateOptions) -> "EvaluationSetup":
 
 def _keep(report: "EvaluationReport", out: Path, options: EvaluateOptions) -> "EvaluationReport":
     """Write the report, and the scores into the cards where that was asked for."""
-    from damagenet.score_report import write_cards, write_report
+    from damagenet.evaluation.score_report import write_cards, write_report
 
     paths = write_report(out, report)
     cards = write_cards(report) if options.write_card else []
@@ -135,7 +135,7 @@ def _tell(report: "EvaluationReport | SurveyReport", *, as_json: bool) -> None:
         return
     from rich.console import Console
 
-    from damagenet.score_tables import report_tables
+    from damagenet.evaluation.score_tables import report_tables
 
     # Wide enough for all columns where stdout is a file; a terminal keeps its own width.
     width = None if sys.stdout.isatty() else 180

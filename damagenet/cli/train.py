@@ -37,7 +37,7 @@ def command(
 
     from lightning.pytorch.utilities import rank_zero_only
 
-    from damagenet.training import train
+    from damagenet.training.train import train
 
     bundle = train(
         recipe,

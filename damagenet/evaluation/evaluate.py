@@ -9,17 +9,17 @@ import numpy.typing as npt
 
 from damagenet.bundle import Bundle, load_bundle
 from damagenet.errors import ConfigError, LeakError
-from damagenet.evaluate_options import Protocol
-from damagenet.fold_training import FoldCache
+from damagenet.evaluation.fold_training import FoldCache
+from damagenet.evaluation.options import Protocol
+from damagenet.evaluation.post_event import GradedScene, find_scenes, scene_ground
+from damagenet.evaluation.post_event_scores import score_scenes
+from damagenet.evaluation.protocols import Fold, make_folds
+from damagenet.evaluation.reliability import reliability_bins
+from damagenet.evaluation.score_report import EvaluationReport, FoldScores
+from damagenet.evaluation.scores import score
+from damagenet.evaluation.seen_ground import learned_tiles, require_unseen, seen_tiles
 from damagenet.inference import Predictor
-from damagenet.post_event import GradedScene, find_scenes, scene_ground
-from damagenet.post_event_scores import score_scenes
-from damagenet.protocols import Fold, make_folds
 from damagenet.recipe import Recipe
-from damagenet.reliability import reliability_bins
-from damagenet.score_report import EvaluationReport, FoldScores
-from damagenet.scores import score
-from damagenet.seen_ground import learned_tiles, require_unseen, seen_tiles
 from data_prep.harvey import HarveyTiles
 from data_prep.tile_ground import spatial_blocks
 

@@ -7,8 +7,8 @@ from pydantic import Field
 
 from damagenet.card import Card
 from damagenet.config import Settings
+from damagenet.engine.fingerprints import file_sha256, values_sha256
 from damagenet.errors import FootprintError
-from damagenet.fingerprints import file_sha256, values_sha256
 from damagenet.options import AssessOptions
 
 RECORDS_VERSION = 1

@@ -5,7 +5,7 @@ import numpy.typing as npt
 
 from damagenet.config import Settings
 from damagenet.errors import EvaluationError
-from damagenet.intervals import (
+from damagenet.evaluation.intervals import (
     MIN_BLOCKS,
     RESAMPLES,
     Interval,
@@ -13,7 +13,7 @@ from damagenet.intervals import (
     block_multiplicities,
     percentile_interval,
 )
-from damagenet.metrics import METRICS, Floats, Sample, make_sample, measure
+from damagenet.evaluation.metrics import METRICS, Floats, Sample, make_sample, measure
 
 
 class Estimate(Settings):

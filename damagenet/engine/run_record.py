@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from damagenet import __version__
 from damagenet.assessment import Counts
-from damagenet.assessment_key import InputHashes
 from damagenet.config import Settings
+from damagenet.engine.key import InputHashes
 from damagenet.errors import OutputError
 from damagenet.options import AssessOptions
 from damagenet.outputs.atomic import appears

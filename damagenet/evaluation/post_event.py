@@ -13,13 +13,13 @@ import pandas as pd
 from rasterio.windows import Window
 
 from damagenet.card import ChipGround
-from damagenet.engine import assess_scene
+from damagenet.engine.assess import assess_scene
+from damagenet.engine.work import plan_work
 from damagenet.errors import DataError
+from damagenet.evaluation.truth import Words, join_survey, read_survey
 from damagenet.inference import Predictor
 from damagenet.options import AssessOptions
 from damagenet.recipe import Bounds
-from damagenet.truth import Words, join_survey, read_survey
-from damagenet.work import plan_work
 from data_prep.footprints import read_buildings
 from data_prep.scene import Scene
 

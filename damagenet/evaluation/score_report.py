@@ -8,11 +8,11 @@ from pydantic import Field
 from damagenet.bundle import CARD_FILE, with_scores
 from damagenet.card import Score
 from damagenet.config import Settings
-from damagenet.evaluate_options import Protocol
-from damagenet.metrics import METRICS
+from damagenet.evaluation.metrics import METRICS
+from damagenet.evaluation.options import Protocol
+from damagenet.evaluation.reliability import ReliabilityBin, reliability_svg
+from damagenet.evaluation.scores import Scores
 from damagenet.outputs.atomic import appears
-from damagenet.reliability import ReliabilityBin, reliability_svg
-from damagenet.scores import Scores
 
 SHOWN: dict[Protocol, tuple[str, ...]] = {
     "published": tuple(METRICS),

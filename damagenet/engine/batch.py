@@ -9,23 +9,17 @@ from pathlib import Path
 
 from damagenet.assessment import Assessment
 from damagenet.bundle import load_bundle, model_id
-from damagenet.engine import (
+from damagenet.engine.assess import (
     Listener,
     Progress,
     assess_opened,
     check_inputs,
     scene_options,
 )
-from damagenet.errors import CancelledError, ConfigError, DamageNetError
-from damagenet.inference import Predictor
-from damagenet.inputs import Inputs, read_inputs
-from damagenet.options import AssessOptions
-from damagenet.out_folder import usable_folder
-from damagenet.outputs.atomic import appears
-from damagenet.outputs.layer import cannot_write
-from damagenet.outputs.writing import write_outputs
-from damagenet.parts import whole_or_none
-from damagenet.run_record import (
+from damagenet.engine.inputs import Inputs, read_inputs
+from damagenet.engine.out_folder import usable_folder
+from damagenet.engine.parts import whole_or_none
+from damagenet.engine.run_record import (
     FAILURES_FILE,
     ModelUsed,
     Run,
@@ -35,9 +29,15 @@ from damagenet.run_record import (
     read_record,
     versions,
 )
-from damagenet.run_result import RunProgress, RunResult
-from damagenet.run_table import write_run_table
-from damagenet.scene_list import folder_names
+from damagenet.engine.run_result import RunProgress, RunResult
+from damagenet.engine.run_table import write_run_table
+from damagenet.engine.scene_list import folder_names
+from damagenet.errors import CancelledError, ConfigError, DamageNetError
+from damagenet.inference import Predictor
+from damagenet.options import AssessOptions
+from damagenet.outputs.atomic import appears
+from damagenet.outputs.layer import cannot_write
+from damagenet.outputs.writing import write_outputs
 from data_prep.scene import Scene
 
 logger = logging.getLogger(__name__)

@@ -8,11 +8,11 @@ from geopandas import GeoDataFrame
 
 from damagenet.assessment import ROW_COLUMN, Assessment
 from damagenet.bundle import model_id
+from damagenet.engine.work import caller_columns, record_table
 from damagenet.labels import Kind, Label, Reason
 from damagenet.outputs.layer import VectorLayer, cannot_write
 from damagenet.outputs.writing import write_vectors
 from damagenet.records import RECORD_FIELDS, DamageRecord
-from damagenet.work import caller_columns, record_table
 from data_prep.footprints import Buildings
 
 CHUNK_ROWS = 8192

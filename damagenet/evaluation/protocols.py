@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from damagenet.evaluate_options import Protocol
+from damagenet.evaluation.options import Protocol
 from damagenet.recipe import Bounds, Recipe
 from data_prep.harvey import HarveyTiles
 from data_prep.splits import Split, split_tiles

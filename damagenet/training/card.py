@@ -17,7 +17,7 @@ from damagenet.calibration import (
 from damagenet.card import FORMAT_VERSION, Card, ChipGround, TrainingTiles
 from damagenet.labels import CLASSES
 from damagenet.recipe import Recipe
-from damagenet.training_data import TrainingData
+from damagenet.training.data import TrainingData
 from data_prep.datasets import tile_tensor
 from models.classifier import Classifier
 

@@ -11,7 +11,7 @@ from geopandas import GeoDataFrame
 from pydantic import ValidationError
 
 from damagenet.assessment import ASSESSMENT_FILE, PARTS_FOLDER, Assessment, Counts, part_path
-from damagenet.assessment_key import AssessmentKey
+from damagenet.engine.key import AssessmentKey
 from damagenet.errors import CancelledError, DamageNetError, OutputError
 from damagenet.labels import Label
 from damagenet.outputs.atomic import appears

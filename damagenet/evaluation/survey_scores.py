@@ -8,13 +8,13 @@ from pydantic import Field
 
 from damagenet.config import Settings
 from damagenet.errors import EvaluationError
+from damagenet.evaluation.metrics import Sample, make_sample
+from damagenet.evaluation.reliability import ReliabilityBin, reliability_bins, reliability_svg
+from damagenet.evaluation.results import read_results, results_file
+from damagenet.evaluation.score_report import write_text
+from damagenet.evaluation.scores import Scores, score_sample
+from damagenet.evaluation.truth import Join, Words, join_survey, read_survey
 from damagenet.labels import Label
-from damagenet.metrics import Sample, make_sample
-from damagenet.reliability import ReliabilityBin, reliability_bins, reliability_svg
-from damagenet.results import read_results, results_file
-from damagenet.score_report import write_text
-from damagenet.scores import Scores, score_sample
-from damagenet.truth import Join, Words, join_survey, read_survey
 from data_prep.tile_ground import spatial_blocks
 
 ALL_SCENES = "all"

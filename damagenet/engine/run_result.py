@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from damagenet.assessment import Assessment
-from damagenet.engine import Progress
-from damagenet.run_record import Run, SceneRun
+from damagenet.engine.assess import Progress
+from damagenet.engine.run_record import Run, SceneRun
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,17 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from damagenet.assessment import ASSESSMENT_FILE, Assessment, SceneInfo
-from damagenet.assessment_key import AssessmentKey, InputHashes
 from damagenet.card import Card
-from damagenet.errors import CancelledError, ConfigError, SceneError
-from damagenet.fingerprints import scene_sha256
-from damagenet.inference import Predictor
-from damagenet.inputs import Inputs
-from damagenet.judging import Judge
-from damagenet.labels import Kind
-from damagenet.options import AssessOptions
-from damagenet.outputs.atomic import appears
-from damagenet.parts import (
+from damagenet.engine.fingerprints import scene_sha256
+from damagenet.engine.inputs import Inputs
+from damagenet.engine.judging import Judge
+from damagenet.engine.key import AssessmentKey, InputHashes
+from damagenet.engine.parts import (
     any_records,
     count_records,
     finished_parts,
@@ -31,8 +26,13 @@ from damagenet.parts import (
     whole_or_none,
     write_part,
 )
-from damagenet.pieces import PieceMaker
-from damagenet.work import plan_work, wkt
+from damagenet.engine.pieces import PieceMaker
+from damagenet.engine.work import plan_work, wkt
+from damagenet.errors import CancelledError, ConfigError, SceneError
+from damagenet.inference import Predictor
+from damagenet.labels import Kind
+from damagenet.options import AssessOptions
+from damagenet.outputs.atomic import appears
 from data_prep.exclusion import Exclusion
 from data_prep.footprints import Buildings
 from data_prep.scene import Scene, SceneOptions

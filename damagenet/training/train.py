@@ -10,12 +10,19 @@ from lightning import Trainer, seed_everything
 
 from damagenet.bundle import CARD_FILE, Bundle, load_bundle, save_bundle
 from damagenet.errors import ConfigError, OutputError
-from damagenet.lightning_module import DamageModule, network_state
-from damagenet.losses import build_loss
 from damagenet.recipe import Recipe
-from damagenet.trainer import BEST, LAST, Hardware, fit_or_interrupt, make_trainer, without_advice
-from damagenet.training_card import make_card
-from damagenet.training_data import TrainingData, open_training_data, pixel_statistics
+from damagenet.training.card import make_card
+from damagenet.training.data import TrainingData, open_training_data, pixel_statistics
+from damagenet.training.lightning_module import DamageModule, network_state
+from damagenet.training.losses import build_loss
+from damagenet.training.trainer import (
+    BEST,
+    LAST,
+    Hardware,
+    fit_or_interrupt,
+    make_trainer,
+    without_advice,
+)
 from data_prep.augmentation import build_augmentation
 from models.classifier import Classifier
 from models.factory import build_network, check_model

@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from damagenet.config import Settings
-from damagenet.intervals import binomial_interval
-from damagenet.metrics import equal_mass_bins, make_sample
+from damagenet.evaluation.intervals import binomial_interval
+from damagenet.evaluation.metrics import equal_mass_bins, make_sample
 
 SIDE_PX = 320
 MARGIN_PX = 48

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 from rich.table import Table
 
-from damagenet.intervals import MIN_BLOCKS
-from damagenet.score_report import SHOWN, EvaluationReport, FoldScores
-from damagenet.scores import Estimate, Scores
-from damagenet.survey_scores import SurveyedUnits, SurveyReport
+from damagenet.evaluation.intervals import MIN_BLOCKS
+from damagenet.evaluation.score_report import SHOWN, EvaluationReport, FoldScores
+from damagenet.evaluation.scores import Estimate, Scores
+from damagenet.evaluation.survey_scores import SurveyedUnits, SurveyReport
 
 HEADINGS = {
     "accuracy": "accuracy %",

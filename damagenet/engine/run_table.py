@@ -5,13 +5,13 @@ from pathlib import Path
 
 from damagenet.assessment import Assessment
 from damagenet.bundle import model_id
+from damagenet.engine.inputs import Inputs
+from damagenet.engine.merge import write_merged
+from damagenet.engine.parts import read_assessment, read_key
+from damagenet.engine.run_record import RunRecord
 from damagenet.errors import OutputError
-from damagenet.inputs import Inputs
-from damagenet.merge import write_merged
 from damagenet.options import AssessOptions
 from damagenet.outputs.layer import VectorLayer
-from damagenet.parts import read_assessment, read_key
-from damagenet.run_record import RunRecord
 
 TABLE_FORMATS = ("gpkg", "geojson", "parquet", "csv")
 

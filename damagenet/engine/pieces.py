@@ -11,11 +11,11 @@ from geopandas import GeoDataFrame
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
+from damagenet.engine.judging import ChipLooks, Judge
+from damagenet.engine.prefetch import prefetched
+from damagenet.engine.work import Work, record_table
 from damagenet.inference import Predictor
-from damagenet.judging import ChipLooks, Judge
 from damagenet.labels import Kind
-from damagenet.prefetch import prefetched
-from damagenet.work import Work, record_table
 from data_prep.exclusion import Exclusion
 from data_prep.scene import Scene
 from data_prep.windows import Unit

@@ -9,8 +9,8 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torchmetrics import MeanMetric, Metric, MetricCollection
 from torchmetrics.classification import BinaryAccuracy, BinaryAUROC, MulticlassAccuracy
 
-from damagenet.losses import build_loss
 from damagenet.recipe import TrainingSettings
+from damagenet.training.losses import build_loss
 from models.classifier import Classifier
 from models.optimisers import build_optimizer
 from models.schedules import build_schedule

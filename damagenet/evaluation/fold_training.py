@@ -12,8 +12,8 @@ import pandas as pd
 from damagenet.bundle import CARD_FILE, MANIFEST_COLUMNS, Bundle, load_bundle, read_card
 from damagenet.bundle import MANIFEST_FILE as TILES_FILE
 from damagenet.errors import ConfigError, DataError, LeakError
-from damagenet.protocols import Fold, shape_of, split_of, training_key
-from damagenet.training import BUNDLE, train
+from damagenet.evaluation.protocols import Fold, shape_of, split_of, training_key
+from damagenet.training.train import BUNDLE, train
 from data_prep.harvey import HarveyTiles
 
 logger = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ class FoldCache:
         """Return the network of a fold, trained now if there is none yet.
 
         Raises:
-            DamageNetError: As `damagenet.training.train` does.
+            DamageNetError: As `damagenet.training.train.train` does.
         """
         key = training_key(fold.recipe, tiles, fold.split)
         home = self.folder / key[:KEY_DIGITS]

@@ -9,14 +9,14 @@ import pandas as pd
 
 from damagenet.bundle import Bundle
 from damagenet.errors import EvaluationError
+from damagenet.evaluation.metrics import make_sample, measure
+from damagenet.evaluation.post_event import GradedScene, GradedUnits, judge_scene, window_grounds
+from damagenet.evaluation.protocols import ALL
+from damagenet.evaluation.reliability import reliability_bins
+from damagenet.evaluation.score_report import FoldScores
+from damagenet.evaluation.scores import score
+from damagenet.evaluation.seen_ground import learned_tiles, require_unseen, seen_boxes
 from damagenet.inference import Predictor
-from damagenet.metrics import make_sample, measure
-from damagenet.post_event import GradedScene, GradedUnits, judge_scene, window_grounds
-from damagenet.protocols import ALL
-from damagenet.reliability import reliability_bins
-from damagenet.score_report import FoldScores
-from damagenet.scores import score
-from damagenet.seen_ground import learned_tiles, require_unseen, seen_boxes
 from data_prep.tile_ground import spatial_blocks
 
 BEFORE_ALL = "all-before-the-storm"

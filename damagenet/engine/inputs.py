@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from damagenet.assessment_key import InputHashes
+from damagenet.engine.key import InputHashes
 from damagenet.options import AssessOptions
 from data_prep.exclusion import Exclusion, read_exclusion
 from data_prep.footprints import Buildings, read_buildings

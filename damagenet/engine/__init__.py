@@ -1,0 +1,1 @@
+"""One scene, or many, to records on disk: pieces, parts, resume, the run."""

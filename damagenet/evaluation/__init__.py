@@ -1,0 +1,1 @@
+"""Scores by the protocols, and against a survey."""
