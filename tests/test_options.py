@@ -123,3 +123,8 @@ def test_reading_the_command_line_loads_nothing_heavy():
         cwd=Path(__file__).parent,
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_repeated_list_option_is_one_list():
+    assert given_values({"format": ["gpkg", "csv"], "bands": []}) == {"format": "gpkg,csv"}
+    assert make_settings(AssessOptions, {"format": "gpkg,csv"}).format == ("gpkg", "csv")

@@ -40,8 +40,12 @@ def take_parameters(command: Callable[..., None], parameters: list[inspect.Param
 
 
 def given_values(values: Mapping[str, object]) -> dict[str, object]:
-    """Return the options that were named on the command line."""
-    return {name: value for name, value in values.items() if value is not None}
+    """Return the options that were named on the command line, repeated ones as one list."""
+    return {
+        name: ",".join(value) if isinstance(value, list) else value
+        for name, value in values.items()
+        if value is not None and value != []
+    }
 
 
 def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
@@ -64,6 +68,8 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
 
 def _plain_type(annotation: object) -> type:
     members = _members(annotation)
+    if get_origin(members[0]) is tuple:
+        return list[str]  # `--format gpkg --format csv` is `--format gpkg,csv`
     return next((plain for plain in PLAIN_TYPES if members == [plain]), str)
 
 
