@@ -11,7 +11,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from damagenet.bundle import Bundle
 from damagenet.calibration import probabilities
-from damagenet.devices import resolve_device
+from damagenet.devices import best_batch, resolve_device
 from damagenet.errors import ConfigError
 
 Images = npt.NDArray[np.uint8]
@@ -26,19 +26,21 @@ class Predictor:
     Args:
         bundle: From `load_bundle`; its network stays as it is.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
-        batch_size: Chips per forward pass.
+        batch_size: Chips per forward pass; None takes what suits the device.
 
     Raises:
         ConfigError: If the batch size is below 1.
         DeviceError: If the device is not there.
     """
 
-    def __init__(self, bundle: Bundle, *, device: str = "auto", batch_size: int = 64) -> None:
-        if batch_size < 1:
+    def __init__(
+        self, bundle: Bundle, *, device: str = "auto", batch_size: int | None = None
+    ) -> None:
+        if batch_size is not None and batch_size < 1:
             raise ConfigError(f"batch_size must be at least 1, got {batch_size}")
         self.bundle = bundle
         self.device = resolve_device(device)
-        self.batch_size = batch_size
+        self.batch_size = batch_size or best_batch(self.device)
         self._network = fused(bundle.network).to(self.device)
 
     def probabilities(self, images: tuple[Images, ...]) -> npt.NDArray[np.float64]:

@@ -1,7 +1,7 @@
 """One piece to its records: read its chips, ask the model, judge the units."""
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from math import ceil
@@ -11,6 +11,7 @@ from geopandas import GeoDataFrame
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
+from damagenet.devices import crew_of
 from damagenet.engine.judging import ChipLooks, Judge
 from damagenet.engine.prefetch import prefetched
 from damagenet.engine.work import Work, record_table
@@ -32,7 +33,6 @@ class PieceMaker:
         predictor: The model, on its device.
         exclusion: Ground that is hidden. The network sees it like any other; its pixels only
             count as not usable.
-        batch_size: Chips per forward pass.
     """
 
     scene: Scene
@@ -40,7 +40,6 @@ class PieceMaker:
     judge: Judge
     predictor: Predictor
     exclusion: Exclusion | None
-    batch_size: int
 
     def table(self, piece: int) -> GeoDataFrame:
         """Return the records of one piece as the table of its part."""
@@ -50,17 +49,38 @@ class PieceMaker:
     def tables(self, pieces: Sequence[int]) -> Generator[GeoDataFrame]:
         """Yield the records of pieces, in order, as the tables of their parts.
 
-        Grid cells without a valid pixel are left out; every building has a row. Only reading runs
-        ahead into the next piece: batches never cross pieces, so that a piece is the same wherever
-        and after whatever it is made.
+        Grid cells without a valid pixel are left out; every building has a row. Reading and asking
+        the model run ahead into the next piece, but batches never cross pieces, so that a piece is
+        the same wherever and after whatever it is made.
         """
         windows = (self._windows(self.work.units(piece)) for piece in pieces)
-        requests = (batch for some in windows for batch in _batches(some, self.batch_size))
-        with closing(prefetched(self._read, requests)) as reads:
+        requests = (
+            batch for some in windows for batch in _batches(some, self.predictor.batch_size)
+        )
+        with self._looks(requests) as looks:
             for piece in pieces:
                 units = self.work.units(piece)
-                count = ceil(len(self._windows(units)) / self.batch_size)
-                yield self._judged(units, self._look(islice(reads, count)))
+                count = ceil(len(self._windows(units)) / self.predictor.batch_size)
+                seen = [ChipLooks.nothing(), *islice(looks, count)]
+                yield self._judged(units, ChipLooks.joined(seen))
+
+    @contextmanager
+    def _looks(self, requests: Iterable[Sequence[Window]]) -> Iterator[Iterator[ChipLooks]]:
+        """Yield what is seen in each batch: one thread reads, a crew of others asks the model."""
+        with (
+            crew_of(self.predictor.device) as crew,
+            closing(prefetched(self._read, requests, ahead=1 + crew.workers)) as reads,
+            closing(
+                prefetched(
+                    self._look,
+                    reads,
+                    ahead=crew.workers,
+                    workers=crew.workers,
+                    prepare=crew.prepare,
+                )
+            ) as looks,
+        ):
+            yield looks
 
     def _judged(self, units: Sequence[Unit], looks: ChipLooks) -> GeoDataFrame:
         ends = np.cumsum([len(unit.windows) for unit in units]).tolist()
@@ -74,16 +94,12 @@ class PieceMaker:
         records = [self.judge.record(unit, look) for unit, look in seen]
         return record_table(records, [unit.row for unit in kept], self.work.places(kept))
 
-    def _look(self, reads: Iterable["_ReadBatch"]) -> ChipLooks:
-        looks = [ChipLooks.nothing()]
-        for read in reads:
-            probability = np.full(len(read.judged), np.nan)
-            if read.judged.any():
-                probability[read.judged] = self.predictor.probabilities(read.images)
-            looks.append(
-                ChipLooks(imagery=read.imagery, usable=read.usable, probability=probability)
-            )
-        return ChipLooks.joined(looks)
+    def _look(self, read: "_ReadBatch") -> ChipLooks:
+        """Ask the model about one batch; runs in a thread of the crew."""
+        probability = np.full(len(read.judged), np.nan)
+        if read.judged.any():
+            probability[read.judged] = self.predictor.probabilities(read.images)
+        return ChipLooks(imagery=read.imagery, usable=read.usable, probability=probability)
 
     @staticmethod
     def _windows(units: Sequence[Unit]) -> list[Window]:
@@ -96,12 +112,13 @@ class PieceMaker:
         usable = chips.valid
         if self.exclusion is not None:
             usable = usable & ~self.exclusion.covers(self.scene, windows, size_px)
-        shares = usable.mean(axis=(1, 2))
+        imagery = chips.valid.mean(axis=(1, 2))
+        shares = imagery if usable is chips.valid else usable.mean(axis=(1, 2))
         judged = np.array([self.judge.enough(share) for share in shares], dtype=bool)
         return _ReadBatch(
             images=tuple(image[judged] for image in chips.images),
             judged=judged,
-            imagery=chips.valid.mean(axis=(1, 2)),
+            imagery=imagery,
             usable=shares,
         )
 

@@ -10,14 +10,26 @@ Answer = TypeVar("Answer")
 
 
 def prefetched(
-    read: Callable[[Request], Answer], requests: Iterable[Request], *, ahead: int = 2
+    read: Callable[[Request], Answer],
+    requests: Iterable[Request],
+    *,
+    ahead: int = 2,
+    workers: int = 1,
+    prepare: Callable[[], None] | None = None,
 ) -> Generator[Answer]:
-    """Yield what `read` returns for each request, in order, reading in one thread of its own.
+    """Yield what `read` returns for each request, in order, reading in threads of its own.
 
     At most `ahead` answers wait beside the one being used. An error in `read` is raised here, at
-    its place in the order. Closing the generator ends the thread: use `contextlib.closing`.
+    its place in the order. Closing the generator ends the threads: use `contextlib.closing`.
+
+    Args:
+        read: Called in a worker's thread.
+        requests: Iterated in the caller's thread.
+        ahead: Answers asked for before they are needed.
+        workers: Threads.
+        prepare: Called first in each thread.
     """
-    executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="reader")
+    executor = ThreadPoolExecutor(workers, thread_name_prefix="ahead", initializer=prepare)
     waiting: deque[Future[Answer]] = deque()
     try:
         for request in requests:

@@ -33,7 +33,7 @@ class UnitMarks:
 
     def add(self, batch: Batch, placed: Geometries) -> None:
         """Add a batch, whose geometries are given in pixels of the scene."""
-        self.shapes.extend(_rings(shape) for shape in self._drawn(placed))
+        self.shapes.extend(_rings(self._drawn(placed)))
         table = batch.table
         label = [LABELS.index(value) for value in table["label"].to_pylist()]
         self._extend("label", label)
@@ -122,14 +122,19 @@ def make_marks(
     return BinMarks(scale=scale, side=side, shape=(rows, columns))
 
 
-def _rings(shape: shapely.Geometry | None) -> list[list[float]]:
-    if shape is None:
-        return []
-    if shapely.get_dimensions(shape) == 0:
-        lines = list(shapely.get_parts(shape))
-    else:
-        lines = [ring for part in shapely.get_parts(shape) for ring in shapely.get_rings(part)]
-    return [np.round(shapely.get_coordinates(line), 1).ravel().tolist() for line in lines]
+def _rings(shapes: Geometries) -> list[list[list[float]]]:
+    """Return the rings, or the points, of each shape; none where there is no shape."""
+    lines, owner = shapely.get_parts(shapes, return_index=True)
+    if (shapely.get_dimensions(lines) > 0).any():
+        lines, part = shapely.get_rings(lines, return_index=True)
+        owner = owner[part]
+    points, line = shapely.get_coordinates(lines, return_index=True)
+    flat = np.round(points, 1).ravel().tolist()
+    ends = 2 * np.cumsum(np.bincount(line, minlength=len(lines)))
+    found: list[list[list[float]]] = [[] for _ in shapes]
+    for shape, start, end in zip(owner.tolist(), [0, *ends.tolist()], ends.tolist(), strict=False):
+        found[shape].append(flat[start:end])
+    return found
 
 
 def _rounded(values: NDArray[np.float64], digits: int) -> list[object]:

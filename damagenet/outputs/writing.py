@@ -1,6 +1,7 @@
 """Write what a person opens: the files of one scene, and the tables of a whole run."""
 
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -49,19 +50,33 @@ def write_outputs(
     batches = kept(
         lambda: map(layer.read_part, assessment.part_paths()), units=assessment.counts.units
     )
-    paths = _write_tables(assessment.folder, formats, layer, batches)
+    folder = assessment.folder
+    tables, map_files, report = _table_paths(folder, formats), [], []
     if "cog" in formats:
-        path = assessment.folder / f"{STEM}.tif"
-        write_cog(path, assessment, layer, batches)
-        paths += [path, path.with_suffix(".qml")]
+        map_files = [folder / f"{STEM}.tif", folder / f"{STEM}.qml"]
     if "html" in formats:
-        path = assessment.folder / "report.html"
-        with _opened(assessment, scene) as source:
-            write_report(path, assessment, batches, source, [path.name for path in paths])
-        paths.append(path)
-    path = assessment.folder / "summary.json"
+        report = [folder / "report.html"]
+    # The report takes about as long as all else together, and most of both is C.
+    with ThreadPoolExecutor(1, thread_name_prefix="writer") as other:
+        others = other.submit(_write_all_but_the_report, assessment, tables, map_files, batches)
+        for path in report:
+            with _opened(assessment, scene) as source:
+                names = [path.name for path in (*tables, *map_files)]
+                write_report(path, assessment, batches, source, names)
+        others.result()
+    paths = [*tables, *map_files, *report]
+    path = folder / "summary.json"
     write_summary(path, assessment, [path.name for path in paths])
     return [*paths, path]
+
+
+def _write_all_but_the_report(
+    assessment: Assessment, tables: Sequence[Path], map_files: Sequence[Path], batches: Batches
+) -> None:
+    layer = VectorLayer.of(assessment)
+    _write_tables(tables, layer, batches)
+    for path in map_files[:1]:
+        write_cog(path, assessment, layer, batches)
 
 
 def write_vectors(
@@ -84,19 +99,18 @@ def write_vectors(
     """
     check_formats(layer.crs, formats)
     batches = kept(lambda: map(layer.batch, parts()), units=layer.units)
-    return _write_tables(folder, formats, layer, batches)
-
-
-def _write_tables(
-    folder: Path, formats: Sequence[str], layer: VectorLayer, batches: Batches
-) -> list[Path]:
-    paths = []
-    for name, write in TABLE_WRITERS.items():
-        if name in formats:
-            path = folder / f"{STEM}.{name}"
-            write(path, layer, batches())
-            paths.append(path)
+    paths = _table_paths(folder, formats)
+    _write_tables(paths, layer, batches)
     return paths
+
+
+def _table_paths(folder: Path, formats: Sequence[str]) -> list[Path]:
+    return [folder / f"{STEM}.{name}" for name in TABLE_WRITERS if name in formats]
+
+
+def _write_tables(paths: Sequence[Path], layer: VectorLayer, batches: Batches) -> None:
+    for path in paths:
+        TABLE_WRITERS[path.suffix.removeprefix(".")](path, layer, batches())
 
 
 def _opened(assessment: Assessment, scene: Scene | None) -> AbstractContextManager[Scene]:
