@@ -130,9 +130,23 @@ def read_card(name_or_folder: str | Path) -> Card:
             f"{FORMAT_VERSION}: install the version of damagenet it was made with"
         )
     try:
-        return make_settings(Card, values, source=f"card {path}")
+        card = make_settings(Card, values, source=f"card {path}")
     except ConfigError as err:
         raise BundleError(str(err)) from err
+    if absent := _absent(card):
+        raise BundleError(f"card {path}: {', '.join(absent)} is missing")
+    return card
+
+
+def _absent(card: Card) -> list[str]:
+    """Name what is missing inside the parts of a card that have defaults elsewhere."""
+    parts = {"model": card.model, "chip": card.chip, "calibration": card.calibration}
+    return [
+        f"{name}.{field}"
+        for name, part in parts.items()
+        for field in type(part).model_fields
+        if field not in part.model_fields_set
+    ]
 
 
 def load_bundle(name_or_folder: str | Path) -> Bundle:

@@ -1,6 +1,7 @@
 """Settings from YAML, from `--set` and from the command line: one reader, one way to complain."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TypeVar, get_args
@@ -52,6 +53,15 @@ def make_settings(
         raise ConfigError(f"{source}: {faults}") from None
 
 
+@contextmanager
+def setting(dotted: str) -> Iterator[None]:
+    """Put the dotted path of a setting before what is wrong with its value."""
+    try:
+        yield
+    except ConfigError as err:
+        raise ConfigError(f"{dotted}: {err}") from err
+
+
 def _read_mapping(path: Path) -> dict[str, object]:
     try:
         loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -82,7 +92,10 @@ def _apply(values: dict[str, object], override: str, *, defaults: object) -> Non
             # `activation: relu` is short for `activation: {name: relu}`.
             inner = here[group] = {"name": inner}
         here = inner
-    here[name] = yaml.safe_load(text)
+    try:
+        here[name] = yaml.safe_load(text)
+    except yaml.YAMLError as err:
+        raise ConfigError(f"--set {override}: the value is not valid YAML") from err
 
 
 def _explain(kind: type[BaseModel], fault: ErrorDetails) -> str:
@@ -90,7 +103,8 @@ def _explain(kind: type[BaseModel], fault: ErrorDetails) -> str:
     if fault["type"] == "extra_forbidden":
         allowed = _names_at(kind, [str(step) for step in fault["loc"][:-1]])
         close = get_close_matches(str(fault["loc"][-1]), allowed, n=1)
-        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        meant = ".".join([*map(str, fault["loc"][:-1]), *close])
+        hint = f" (did you mean {meant!r}?)" if close else ""
         return f"unknown setting {dotted!r}{hint}; choose one of: {', '.join(sorted(allowed))}"
     message = fault["msg"].removeprefix("Value error, ")
     if fault["type"] == "missing":

@@ -27,6 +27,21 @@ def _split_commas(value: object) -> object:
 CommaSeparated = BeforeValidator(_split_commas)
 
 
+def _iso_moment(value: object) -> object:
+    """Read ISO 8601 only; left alone, pydantic takes 20170831 for seconds since 1970."""
+    if value is None or isinstance(value, dt.date):
+        return value
+    for read in (dt.date.fromisoformat, dt.datetime.fromisoformat):
+        try:
+            return read(str(value))
+        except ValueError:
+            continue
+    raise ValueError("give a date or time in ISO 8601, as in 2017-08-31 or 2017-08-31T17:38")
+
+
+IsoMoment = BeforeValidator(_iso_moment)
+
+
 class AssessOptions(Settings):
     """How scenes are assessed; frozen, complete, and written into `run.json`."""
 
@@ -50,7 +65,7 @@ class AssessOptions(Settings):
     """Probability from which a unit counts as damaged; without one, the model's own."""
     min_valid: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Share of a window that must hold usable pixels, else the unit is not judged."""
-    acquired: dt.datetime | dt.date | None = None
+    acquired: Annotated[dt.datetime | dt.date | None, IsoMoment] = None
     """When the scenes were taken (ISO 8601), where the files do not say."""
     force_coarse: bool = False
     """Assess scenes coarser than 3 m, marking every verdict forced-coarse."""

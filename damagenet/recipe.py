@@ -1,6 +1,7 @@
 """The training recipe: the sections `data`, `model` and `training` of a YAML file."""
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal
@@ -30,7 +31,12 @@ class Choice(Settings):
             return value
         named = {key: item for key, item in value.items() if key not in ("name", "parameters")}
         given = value.get("parameters", {})
+        if not isinstance(given, dict):
+            raise ValueError("parameters must be `name: value` lines")
         merged = {key: _number(item) for key, item in {**given, **named}.items()}
+        for key, item in merged.items():
+            if not isinstance(item, float | int | bool | str):
+                raise ValueError(f"parameter {key!r} must be a number or a word")
         return {key: value[key] for key in ("name",) if key in value} | {"parameters": merged}
 
 
@@ -42,6 +48,39 @@ def _number(value: object) -> object:
         except ValueError:
             return value
     return value
+
+
+def check_choice(
+    what: str,
+    choice: Choice,
+    table: Mapping[str, Callable[..., object]],
+    *,
+    hidden: Collection[str] = (),
+) -> None:
+    """Check a choice against the table of makers that it is looked up in.
+
+    Args:
+        what: What is chosen, as in `optimizer`.
+        choice: Name and parameters.
+        table: Maker by name; its arguments are the parameters.
+        hidden: Arguments of the makers that no recipe sets.
+
+    Raises:
+        ConfigError: If the name or a parameter is unknown, or a word stands for a number.
+    """
+    if choice.name not in table:
+        choices = ", ".join(sorted(table))
+        raise ConfigError(f"unknown {what} {choice.name!r}; choose one of: {choices}")
+    arguments = inspect.signature(table[choice.name]).parameters
+    allowed = [name for name in arguments if name not in hidden]
+    for name, value in choice.parameters.items():
+        if name not in allowed:
+            takes = ", ".join(allowed) or "none"
+            raise ConfigError(
+                f"{what} {choice.name!r} has no parameter {name!r}; it takes: {takes}"
+            )
+        if isinstance(arguments[name].default, int | float) and isinstance(value, str):
+            raise ConfigError(f"{what} {choice.name!r}: {name} must be a number, got {value!r}")
 
 
 class DataSettings(Settings):
@@ -98,7 +137,8 @@ class TrainingSettings(Settings):
     """Learning rate of the parameters inside activations; without one, the optimiser's."""
     epochs: int = Field(20, ge=1)
     batch_size: int = Field(64, ge=1)
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**32)
+    """Same seed, same machine and same number of threads: same weights."""
     precision: Literal["32", "bf16-mixed", "16-mixed"] = "32"
     select_on: Literal["accuracy", "balanced_accuracy", "loss"] = "accuracy"
     """Validation score by which the epoch is chosen."""

@@ -19,6 +19,12 @@ COLOUR_TRAINING_TILES = 5000
 _PERCENTILES = (5, 50, 95)
 _RIDGE = 3.0
 """Weight of the squared coefficients against the summed log loss."""
+COLOUR_NOTE = (
+    f"The ridge of {_RIDGE:g} was chosen, with seed 0, so that the colour scores come within 0.01 "
+    "of those reported for these tiles, whose ridge and sample are not known. Other seeds and "
+    "ridges of 0.01 to 10 move a score by up to 0.03 from the reported one."
+)
+"""Measured with seeds 0 to 2; without that choice no third digit would agree."""
 
 
 class _Row(BaseModel):
@@ -48,11 +54,13 @@ class Baselines(_Row):
     Args:
         always_damaged_accuracy: Share of `test_another` that is damaged.
         colour: Logistic regression with quadratic terms on colour statistics of the whole tile.
+        colour_note: How that regression was set, and what hangs on it.
         file_size: The size of the JPEG.
     """
 
     always_damaged_accuracy: float
     colour: tuple[ShortcutScore, ...]
+    colour_note: str
     file_size: FileSize
 
 
@@ -70,6 +78,7 @@ def measure_baselines(tiles: HarveyTiles, *, seed: int = 0) -> Baselines:
     return Baselines(
         always_damaged_accuracy=float(tiles.labels[rows["test_another"]].mean()),
         colour=_colour_scores(tiles, train, {name: rows[name] for name in splits[1:]}, seed),
+        colour_note=COLOUR_NOTE,
         file_size=_file_size(manifest["bytes"].to_numpy(float)[train], tiles.labels[train]),
     )
 

@@ -1,6 +1,7 @@
 """Ground that is hidden (clouds, smoke): polygons or a raster mask, asked chip by chip."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,7 +50,8 @@ class Exclusion:
         """
         hidden = np.zeros((len(windows), size_px, size_px), bool)
         if self.areas is None:
-            _burn_mask(self.path, scene, windows, hidden)
+            with _mask_errors():
+                _burn_mask(self.path, scene, windows, hidden)
         else:
             _burn_areas(self.path, self.areas, scene, windows, hidden)
         return hidden
@@ -74,10 +76,17 @@ def read_exclusion(path: Path) -> Exclusion:
 
 
 def _open(path: Path) -> DatasetReader:
-    try:
+    with _mask_errors():
         return open_raster(path)
+
+
+@contextmanager
+def _mask_errors() -> Iterator[None]:
+    """Blame the mask, not the scene, for what is wrong with the mask."""
+    try:
+        yield
     except SceneError as err:
-        raise FootprintError(str(err)) from err
+        raise FootprintError(f"--exclude: {err}") from err
 
 
 def _burn_areas(

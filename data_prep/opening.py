@@ -147,22 +147,22 @@ def _open_first(name: str, path: Path, drivers: tuple[str, ...]) -> DatasetReade
 
 def _allowed_name(path: Path, allow_driver: tuple[str, ...]) -> str:
     """Return the name to give to GDAL: a file that exists, or an allowed network address."""
-    text = path.as_posix()
     # Path makes `https:/host` of `https://host`.
-    address = re.match(r"^(?:(/vsi\w+)/|([a-z][a-z0-9+.-]+):/{1,2})(.*)$", text)
+    text = re.sub(r"^((?:/vsi\w+/)?[a-z][a-z0-9+.-]+):/(?!/)", r"\1://", path.as_posix())
+    address = re.match(r"^(?:(/vsi\w+)/|([a-z][a-z0-9+.-]+)://)", text)
     if address is None:
         if not path.is_file():
             what = "is a folder, not a file" if path.is_dir() else "does not exist"
             raise SceneError(f"{path} {what}: name a GeoTIFF, PNG or JPEG file")
         return text
-    system, scheme, rest = address.groups()
+    system, scheme = address.groups()
     file_system = system.strip("/") if system else f"vsi{_SCHEMES.get(scheme, scheme)}"
     if file_system not in allow_driver:
         raise SceneError(
             f"{text} is a network or virtual path, which is not opened unasked: download the "
             f"file, or pass --allow-driver {file_system}"
         )
-    return text if system else f"{scheme}://{rest}"
+    return text
 
 
 _SCHEMES = {"http": "curl", "https": "curl", "ftp": "curl", "gs": "gs", "az": "az"}

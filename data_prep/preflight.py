@@ -13,7 +13,7 @@ from rasterio.io import DatasetReader
 from damagenet.card import ChipGround
 from damagenet.errors import SceneError
 from data_prep.opening import GDAL_ERRORS, gdal_session, open_raster
-from data_prep.scene import Scene, SceneOptions, too_coarse
+from data_prep.scene import Scene, SceneOptions, nothing_valid, too_coarse
 from data_prep.survey import WHOLE_READ_PX
 from data_prep.windows import Grid
 
@@ -110,11 +110,18 @@ def _describe_file(report: Preflight, dataset: DatasetReader) -> Preflight:
 def _describe_scene(
     report: Preflight, scene: Scene, options: SceneOptions, ground: ChipGround
 ) -> Preflight:
-    grid = Grid.over(scene, ground)
+    refused = scene.coarse and not options.force_coarse
+    try:
+        grid = Grid.over(scene, ground)
+    except SceneError as err:
+        if not refused:
+            raise
+        # Too many cells is only what comes of too coarse pixels.
+        raise SceneError(too_coarse(scene)) from err
     filled = scene.valid_share()
     chips = ceil(grid.count * filled)
     seen = ("", "") if filled else _seen_nothing(scene)
-    problem = too_coarse(scene) if scene.coarse and not options.force_coarse else seen[0]
+    problem = too_coarse(scene) if refused else seen[0]
     return replace(
         report,
         problem=problem or None,
@@ -143,11 +150,7 @@ def _seen_nothing(scene: Scene) -> tuple[str, str]:
     A large scene may hold a picture that a sample of it misses.
     """
     if scene.width * scene.height <= WHOLE_READ_PX:
-        return (
-            f"{scene.path} holds no valid pixel, all is nodata or masked: check its nodata value, "
-            "mask or alpha band, or take another scene",
-            "",
-        )
+        return nothing_valid(scene.path), ""
     return "", "no valid pixel was seen in a sample of the scene: it may be empty"
 
 

@@ -1,5 +1,6 @@
 """From the published files to a prepared data set, in steps that an interruption cannot spoil."""
 
+import fcntl
 import hashlib
 import io
 import os
@@ -61,7 +62,7 @@ def prepare(
 
     Raises:
         DataError: If `src` is not the published data set, or `dest` was made from other files.
-        OutputError: If `dest` cannot be written.
+        OutputError: If `dest` cannot be written, or another run is preparing it.
     """
     source = read_source(src)
     table = acquisitions or _table_beside(src)
@@ -70,11 +71,26 @@ def prepare(
         return _keep(dest, fingerprint)
     passes = read_acquisitions(table) if table else {}
     try:
-        work = _Workplace.open(dest / _WORK, fingerprint)
-        _check_files(source, work, quiet=quiet)
-        return _finish(work, dest, passes, fingerprint)
+        with _alone_in(dest):
+            work = _Workplace.open(dest / _WORK, fingerprint)
+            _check_files(source, work, quiet=quiet)
+            return _finish(work, dest, passes, fingerprint)
+    except BlockingIOError:
+        raise OutputError(f"{dest} is being prepared by another run: wait for it to end") from None
     except OSError as err:
         raise OutputError(f"cannot write prepared data to {dest}: {err.strerror or err}") from err
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Make a folder and lock it; a killed process gives the lock back with all it held."""
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _table_beside(src: Path) -> Path | None:

@@ -213,9 +213,21 @@ def _warnings(grid: NorthUp, source: PixelSource, sampling_m: float) -> tuple[st
     return tuple(text for text in (grid.warning, source.choice.warning, coarse, flat) if text)
 
 
+def nothing_valid(path: Path) -> str:
+    """Return the sentence that refuses a scene without a picture."""
+    return (
+        f"{path} holds no valid pixel, all is nodata or masked: check its nodata value, "
+        "mask or alpha band, or take another scene"
+    )
+
+
+def _metres(length_m: float) -> str:
+    return f"{length_m:,.0f}" if length_m >= 100 else f"{length_m:.3g}"
+
+
 def too_coarse(scene: Scene) -> str:
     """Return the sentence that refuses a coarse scene."""
     return (
-        f"{scene.path} has pixels of {scene.sampling_m:.3g} m, too coarse to see a building "
+        f"{scene.path} has pixels of {_metres(scene.sampling_m)} m, too coarse to see a building "
         f"(limit {COARSE_M:g} m): take a finer scene, or pass --force-coarse"
     )

@@ -85,7 +85,10 @@ def split_tiles(
         DataError: If nothing is left of a part, or training lacks a class.
     """
     manifest = tiles.manifest
-    _check(exclude_ground, limit)
+    if limit is not None and limit < 2:
+        raise ConfigError(f"limit must be at least 2, one tile of each class, got {limit}")
+    check_split(split)
+    check_boxes(exclude_ground)
     draft = _draft(manifest, split, seed)
     if exclude_ground:
         out = touches(manifest, exclude_ground)
@@ -111,9 +114,14 @@ def require_no_leak(manifest: pd.DataFrame, train: Mask, evaluation: Mask, *, na
         )
 
 
-def _check(boxes: Sequence[Bounds], limit: int | None) -> None:
-    if limit is not None and limit < 2:
-        raise ConfigError(f"limit must be at least 2, one tile of each class, got {limit}")
+def check_split(split: str) -> None:
+    """Raise ConfigError, naming what is allowed, if there is no such split or region."""
+    if split not in ("published", "deduplicated"):
+        _held_regions(split)
+
+
+def check_boxes(boxes: Sequence[Bounds]) -> None:
+    """Raise ConfigError if a box of excluded ground is turned around."""
     for box in boxes:
         west, south, east, north = box
         if not (west < east and south < north):

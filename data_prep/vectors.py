@@ -1,9 +1,11 @@
 """Read points or polygons from any vector file, repaired and counted."""
 
+import json
 import warnings
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import geopandas as gpd
@@ -12,6 +14,7 @@ import pandas as pd
 import pyarrow
 import pyogrio
 import shapely
+from pandas.api.types import is_object_dtype
 from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, GeometryError
 from pyproj import CRS
 from shapely.errors import ShapelyError
@@ -34,6 +37,14 @@ UNREADABLE = (
 )
 """What reading a spoilt vector file raises; the last is a slip of pyogrio 0.13 over a CRS that is
 no UTF-8."""
+EXACT = ("int", "uint", "bool", "datetime64[D]")
+"""Types of fields that pandas would change where a value is missing, and dates, in all rows."""
+NULLABLE = {
+    pyarrow.bool_(): pd.BooleanDtype(),
+    pyarrow.int16(): pd.Int16Dtype(),
+    pyarrow.int32(): pd.Int32Dtype(),
+    pyarrow.int64(): pd.Int64Dtype(),
+}
 _POLYGONS, _POINTS, _MULTIPOINT, _COLLECTION = (3, 6), (0,), 4, 7
 
 
@@ -66,6 +77,7 @@ def read_vectors(path: Path) -> Vectors:
     frame = frame.set_geometry(gpd.GeoSeries(shapes, index=frame.index, crs=frame.crs))
     if frame.geometry.name != "geometry":
         frame = frame.rename_geometry("geometry")
+    frame = _with_plain_values(frame)
     return Vectors(frame=frame, geometry=kind, warnings=(*told, *crs_warnings, *lost))
 
 
@@ -83,7 +95,7 @@ Read = tuple[gpd.GeoDataFrame, tuple[str, ...]]
 
 def _read_with_gdal(path: Path) -> Read:
     _refuse_indirection(path)
-    source = f"/vsizip/{path}" if path.name.lower().endswith(".shp.zip") else path
+    source = _in_zip(path) if path.name.lower().endswith(".shp.zip") else path
     try:
         with warnings.catch_warnings(record=True) as heard:
             warnings.simplefilter("always")
@@ -91,7 +103,11 @@ def _read_with_gdal(path: Path) -> Read:
             placed = [str(name) for name, kind in layers if kind is not None]
             frame = _read_layer(source, placed[0]) if placed else None
     except UNREADABLE as err:
-        raise FootprintError(f"{path} cannot be read as a vector file ({err})") from err
+        reason = str(err).partition("; It might help")[0]  # speaks of paths that GDAL may be given
+        raise FootprintError(
+            f"{path} cannot be read as a vector file ({reason}): name a GeoPackage, GeoJSON, "
+            "FlatGeobuf, GeoParquet, Shapefile, File Geodatabase or CSV"
+        ) from err
     if not isinstance(frame, gpd.GeoDataFrame):
         raise FootprintError(f"{path} holds no geometry: buildings need points or polygons")
     told = [f"{path}: {text}" for text in dict.fromkeys(str(item.message) for item in heard)]
@@ -101,9 +117,35 @@ def _read_with_gdal(path: Path) -> Read:
     return frame, tuple(told)
 
 
+def _in_zip(path: Path) -> str:
+    """Return GDAL's name of the shapefile in an archive, which may lie in a folder there."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [PurePosixPath(name) for name in archive.namelist()]
+    except (zipfile.BadZipFile, OSError) as err:
+        raise FootprintError(f"{path} is no ZIP archive: zip the shapefile again") from err
+    # macOS adds a folder of its own to the archives it makes.
+    folders = {n.parent for n in names if n.suffix.lower() == ".shp" and n.parts[0] != "__MACOSX"}
+    inside = folders.pop() if len(folders) == 1 else PurePosixPath()
+    return f"/vsizip/{path}/{inside}" if inside.parts else f"/vsizip/{path}"
+
+
 def _read_layer(source: Path | str, layer: str) -> gpd.GeoDataFrame | pd.DataFrame:
     # Unclosed rings are common in shapefiles; "fix" closes them.
-    return gpd.read_file(source, layer=layer, engine="pyogrio", on_invalid="fix")
+    frame = gpd.read_file(source, layer=layer, engine="pyogrio", on_invalid="fix")
+    fields = pyogrio.read_info(source, layer=layer)
+    kinds = dict(zip(fields["fields"], fields["dtypes"], strict=True))
+    changed = [
+        name
+        for name, kind in kinds.items()
+        if kind.startswith(EXACT) and name in frame and str(frame[name].dtype) != kind
+    ]
+    if not changed:
+        return frame
+    _, table = pyogrio.read_arrow(source, layer=layer, columns=changed, read_geometry=False)
+    # A gap makes floats of whole numbers and of yes and no, which a large number does not survive.
+    exact = table.to_pandas(types_mapper=NULLABLE.get)
+    return frame.assign(**{name: exact[name].array for name in changed})
 
 
 def _refuse_indirection(path: Path) -> None:
@@ -120,9 +162,13 @@ def _refuse_indirection(path: Path) -> None:
 
 def _read_parquet(path: Path) -> Read:
     try:
-        return gpd.read_parquet(path), ()
+        return gpd.read_parquet(path, to_pandas_kwargs={"types_mapper": NULLABLE.get}), ()
     except (*UNREADABLE, pyarrow.ArrowException, KeyError, TypeError) as err:
-        raise FootprintError(f"{path} is no GeoParquet file with a geometry ({err})") from err
+        reason = str(err).partition("\n")[0]  # what follows is advice for programmers
+        raise FootprintError(
+            f"{path} is no GeoParquet file with a geometry ({reason}): write it again as "
+            "GeoParquet, or as CSV with lon and lat"
+        ) from err
 
 
 def _read_csv(path: Path) -> Read:
@@ -157,7 +203,10 @@ def _column(table: pd.DataFrame, names: tuple[str, ...]) -> str | None:
 
 def _with_crs(frame: gpd.GeoDataFrame, path: Path) -> tuple[gpd.GeoDataFrame, tuple[str, ...]]:
     if frame.crs is not None:
-        ground_crs(frame.crs.to_wkt())
+        try:
+            ground_crs(frame.crs.to_wkt())
+        except FootprintError as err:
+            raise FootprintError(f"{path}: {err}") from err
         return frame, ()
     west, south, east, north = frame.total_bounds
     if not (west >= -180 and east <= 180 and south >= -90 and north <= 90):
@@ -168,6 +217,27 @@ def _with_crs(frame: gpd.GeoDataFrame, path: Path) -> tuple[gpd.GeoDataFrame, tu
     told = path.suffix.lower() == ".csv"
     warning = f"{path} has no CRS: its coordinates are taken for lon and lat (WGS 84)"
     return frame.set_crs(4326), () if told else (warning,)
+
+
+def _with_plain_values(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+    """Return lists and objects, which JSON and Parquet may hold, as JSON text."""
+    for name, values in frame.items():
+        if (
+            is_object_dtype(values.dtype)
+            and values.map(lambda value: isinstance(value, list | dict | np.ndarray)).any()
+        ):
+            frame[name] = values.map(_json_text)
+    return frame
+
+
+def _json_text(value: object) -> object:
+    if value is None or value is pd.NA or isinstance(value, str | float):
+        return value
+    return json.dumps(value, ensure_ascii=False, default=_jsonable)
+
+
+def _jsonable(value: object) -> object:
+    return value.tolist() if isinstance(value, np.ndarray) else str(value)
 
 
 def _flat(shapes: np.ndarray) -> np.ndarray:

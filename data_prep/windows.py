@@ -68,6 +68,16 @@ class Unit:
     lat: float | None
 
 
+def check_stride(stride_m: float, ground: ChipGround) -> None:
+    """Raise ConfigError if cells of this side in metres would leave ground between the chips."""
+    limit_m = min(ground.width_m, ground.height_m)
+    if not 0 < stride_m <= limit_m:
+        raise ConfigError(
+            f"stride must be above 0 and at most {limit_m:g} m, the chip's shorter side, "
+            f"or ground between the chips would go unseen; got {stride_m:g}"
+        )
+
+
 MAX_CELLS = 500_000_000
 """Cells of one grid at most: 100 x 100 km in steps of 5 m fit, a world map does not."""
 PIECE_COLUMNS = 64
@@ -203,12 +213,7 @@ def _cell_size(
 ) -> tuple[float, float]:
     if stride_m is None:
         return chip.width_px, chip.height_px
-    limit_m = min(ground.width_m, ground.height_m)
-    if not 0 < stride_m <= limit_m:
-        raise ConfigError(
-            f"stride must be above 0 and at most {limit_m:g} m, the chip's shorter side, "
-            f"or ground between the chips would go unseen; got {stride_m:g}"
-        )
+    check_stride(stride_m, ground)
     width, height = stride_m / scene.pixel_m[0], stride_m / scene.pixel_m[1]
     if chip.whole:
         return float(max(1, round(width))), float(max(1, round(height)))

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from damagenet.config import setting
 from damagenet.errors import ConfigError
-from damagenet.recipe import Choice, ModelSettings
+from damagenet.recipe import Choice, ModelSettings, check_choice
 from models import cao_choe, cnn
 from models.activations import ActivationMaker, activation_maker
 from models.classifier import Classifier
@@ -45,19 +46,19 @@ ARCHITECTURES: dict[str, Architecture] = {
         limits={"width": (8, 256), "dropout": (0.0, 0.95)},
     ),
 }
-REGULARISERS = ("none",)
+REGULARISERS: dict[str, Callable[..., None]] = {"none": lambda: None}
 
 
 def check_model(model: ModelSettings) -> None:
     """Raise ConfigError if a name or a parameter of the model is unknown; allocates no network."""
-    _architecture(model.architecture)
-    activation_maker(model.activation)
-    check_initialiser(model.init)
-    if model.regulariser.name not in REGULARISERS or model.regulariser.parameters:
-        raise ConfigError(
-            f"unknown regulariser {model.regulariser.name!r}; "
-            f"choose one of: {', '.join(REGULARISERS)}"
-        )
+    with setting("model.architecture"):
+        _architecture(model.architecture)
+    with setting("model.activation"):
+        activation_maker(model.activation)
+    with setting("model.init"):
+        check_initialiser(model.init)
+    with setting("model.regulariser"):
+        check_choice("regulariser", model.regulariser, REGULARISERS)
 
 
 def build_network(

@@ -1,12 +1,10 @@
 """Weight initialisers by name."""
 
-import inspect
 from collections.abc import Callable
 
 from torch import nn
 
-from damagenet.errors import ConfigError
-from damagenet.recipe import Choice
+from damagenet.recipe import Choice, check_choice
 
 
 def keep(layer: nn.Module) -> None:
@@ -37,14 +35,7 @@ INITIALISERS: dict[str, Callable[..., None]] = {"default": keep, "he": he, "xavi
 
 def check_initialiser(choice: Choice) -> None:
     """Raise ConfigError if the initialiser or one of its parameters is unknown."""
-    if choice.name not in INITIALISERS:
-        choices = ", ".join(sorted(INITIALISERS))
-        raise ConfigError(f"unknown init {choice.name!r}; choose one of: {choices}")
-    allowed = list(inspect.signature(INITIALISERS[choice.name]).parameters)[1:]
-    for name in choice.parameters:
-        if name not in allowed:
-            takes = ", ".join(allowed) or "none"
-            raise ConfigError(f"init {choice.name!r} has no parameter {name!r}; it takes: {takes}")
+    check_choice("init", choice, INITIALISERS, hidden=("layer",))
 
 
 def initialise(network: nn.Module, choice: Choice) -> None:

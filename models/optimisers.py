@@ -1,6 +1,5 @@
 """Optimisers by name, and which parameters get which learning rate and weight decay."""
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -8,7 +7,7 @@ from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
 from damagenet.errors import ConfigError
-from damagenet.recipe import Choice
+from damagenet.recipe import Choice, check_choice
 from models.activations import Activation
 
 OPTIMISERS: dict[str, Callable[..., Optimizer]] = {
@@ -17,7 +16,8 @@ OPTIMISERS: dict[str, Callable[..., Optimizer]] = {
     "rmsprop": RMSprop,
     "sgd": SGD,
 }
-NOT_SETTABLE = {"params", "foreach", "capturable", "differentiable", "fused", "maximize"}
+NOT_SETTABLE = ("params", "betas", "foreach", "capturable", "differentiable", "fused", "maximize")
+"""What torch decides, and what is no single number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +51,7 @@ def parameter_roles(network: nn.Module) -> Roles:
 
 def check_optimizer(choice: Choice) -> None:
     """Raise ConfigError if the optimiser or a parameter is unknown or out of range."""
-    if choice.name not in OPTIMISERS:
-        choices = ", ".join(sorted(OPTIMISERS))
-        raise ConfigError(f"unknown optimizer {choice.name!r}; choose one of: {choices}")
-    taken = inspect.signature(OPTIMISERS[choice.name]).parameters
-    allowed = [name for name in taken if name not in NOT_SETTABLE]
-    for name in choice.parameters:
-        if name not in allowed:
-            raise ConfigError(
-                f"optimizer {choice.name!r} has no parameter {name!r}; "
-                f"it takes: {', '.join(allowed)}"
-            )
+    check_choice("optimizer", choice, OPTIMISERS, hidden=NOT_SETTABLE)
     _make(choice, [{"params": [nn.Parameter()]}])
 
 

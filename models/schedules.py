@@ -1,6 +1,5 @@
 """Learning-rate schedules by name; every one steps once per batch."""
 
-import inspect
 import math
 from collections.abc import Callable
 
@@ -9,7 +8,7 @@ from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
 from damagenet.errors import ConfigError
-from damagenet.recipe import Choice
+from damagenet.recipe import Choice, check_choice
 
 
 def constant(optimizer: Optimizer, steps: int) -> LRScheduler:
@@ -74,16 +73,7 @@ SCHEDULES: dict[str, Callable[..., LRScheduler]] = {
 
 def check_schedule(choice: Choice) -> None:
     """Raise ConfigError if the schedule or a parameter is unknown or out of range."""
-    if choice.name not in SCHEDULES:
-        choices = ", ".join(sorted(SCHEDULES))
-        raise ConfigError(f"unknown schedule {choice.name!r}; choose one of: {choices}")
-    allowed = list(inspect.signature(SCHEDULES[choice.name]).parameters)[2:]
-    for name in choice.parameters:
-        if name not in allowed:
-            takes = ", ".join(allowed) or "none"
-            raise ConfigError(
-                f"schedule {choice.name!r} has no parameter {name!r}; it takes: {takes}"
-            )
+    check_choice("schedule", choice, SCHEDULES, hidden=("optimizer", "steps"))
     build_schedule(choice, SGD([nn.Parameter()], lr=0.1), steps=100)
 
 

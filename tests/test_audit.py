@@ -57,6 +57,7 @@ def test_the_audit_is_written_as_json_and_printed_as_tables_or_json(planted):
     assert tables.exit_code == 0, tables.output
     assert "Opposite labels at one coordinate" in tables.stdout
     assert "houston-east" in tables.stdout
+    assert "The ridge of 3 was chosen, with seed 0, so that" in tables.stdout
     written = json.loads((planted.folder / "audit.json").read_text())
     printed = runner.invoke(app, ["audit", str(planted.folder), "--json"])
     assert json.loads(printed.stdout) == written
@@ -128,8 +129,7 @@ def test_the_real_baselines_are_within_a_hundredth_of_the_published_ones(real_au
     validation, test = real_audit.baselines.colour
     found = [(row.auroc, row.recall_damaged, row.recall_undamaged) for row in (validation, test)]
     expected = [(0.944, 0.889, 0.887), (0.936, 0.905, 0.873)]
-    # The published figures are rounded to a thousandth.
-    np.testing.assert_allclose(found, expected, atol=0.0105)
+    np.testing.assert_allclose(found, expected, atol=0.01)
     size = real_audit.baselines.file_size
     assert size.auroc == pytest.approx(0.84, abs=0.005)
     assert (round(size.mean_bytes_damaged), round(size.mean_bytes_undamaged)) == (2512, 3013)

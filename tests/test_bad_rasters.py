@@ -150,11 +150,12 @@ def test_a_vrt_is_refused_unless_allowed_by_name_also_under_another_name(tmp_pat
         ("https://example.org/scene.tif", "vsicurl"),
         ("s3://bucket/scene.tif", "vsis3"),
         ("/vsizip/scenes.zip/scene.tif", "vsizip"),
+        ("/vsicurl/https://example.org/scene.tif", "vsicurl"),
     ],
 )
 def test_a_network_or_virtual_path_is_refused_unless_allowed_by_name(address, name):
     message = refusal(Path(address))
-    assert "is a network or virtual path" in message
+    assert message.startswith(f"{address} is a network or virtual path")
     assert f"--allow-driver {name}" in message
 
 
@@ -236,3 +237,9 @@ def test_coarse_scenes_are_warned_of_then_refused_unless_forced(tmp_path):
 )
 def test_the_broken_files_at_hand_are_refused(harvey_data, name):
     assert refusal(harvey_data / "edge_rasters" / name)
+
+
+def test_a_very_coarse_pixel_is_told_in_plain_figures(tmp_path):
+    coarse = Affine(1200, 0, UTM.c, 0, -1200, UTM.f)
+    path = write_raster(tmp_path / "scene.tif", noise(20, 20), transform=coarse)
+    assert "has pixels of 1,200 m, too coarse" in refusal(path)

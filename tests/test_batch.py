@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rasterio.shutil import copy as copy_raster
 from tiny_run import EAST, NORTH, SIZE_PX, make_buildings, make_bundle, make_scene, pixel_box
 
 from damagenet.engine.batch import assess_scenes
@@ -66,6 +67,22 @@ def test_globs_and_lists_name_scenes_and_each_counts_once(tmp_path):
     again = find_scenes([str(tmp_path / "sub" / ".." / "b.tif"), str(listed)])
     assert [path.name for path in again] == ["b.tif", "a1.tif"]
     assert [path.name for path in found] == ["a1.tif", "a2.tif", "b.tif"]
+
+
+def test_a_list_or_a_pattern_does_not_lead_to_lists(tmp_path):
+    (tmp_path / "a.tif").touch()
+    for name, line in (("own.txt", "own.txt"), ("all.txt", "*")):
+        (tmp_path / name).write_text(line)
+    with pytest.raises(ConfigError, match=r"own\.txt names another list"):
+        find_scenes([str(tmp_path / "own.txt")])
+    assert find_scenes([str(tmp_path / "all.txt")]) == [tmp_path / "a.tif"]
+
+
+def test_an_empty_name_is_not_the_current_folder(tmp_path, monkeypatch):
+    (tmp_path / "a.tif").touch()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="name is empty"):
+        find_scenes([""])
 
 
 @pytest.mark.parametrize("name", ["none.tif", "none*.tif", "empty", "empty.txt"])
@@ -365,9 +382,44 @@ def test_bad_buildings_are_refused_before_anything_is_made(tmp_path, options):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_stride_longer_than_the_chip_is_refused(tmp_path, options):
-    with pytest.raises(ConfigError, match="stride must be above 0 and at most 32 m"):
-        assess_scenes([make_scene(tmp_path / "a.tif")], tmp_path / "out", options(stride=60))
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"stride": 60}, "stride must be above 0 and at most 32 m"),
+        ({"stride": 16, "buildings": "b.gpkg"}, "--stride 16 cuts a grid"),
+        ({"id_field": "name"}, "--id-field name is a column of --buildings"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused_before_anything_is_written(
+    tmp_path, options, given, words
+):
+    with pytest.raises(ConfigError, match=words):
+        assess_scenes([make_scene(tmp_path / "a.tif")], tmp_path / "out", options(**given))
+    assert not (tmp_path / "out").exists()
+
+
+def test_two_runs_into_one_folder_do_not_meet(tmp_path, options):
+    scene, out = make_scene(tmp_path / "a.tif", columns=2, rows=2), tmp_path / "out"
+
+    def second_run(progress):
+        with pytest.raises(OutputError, match=r"another run is writing into .*out: wait until it"):
+            assess_scenes([scene], out, options())
+
+    assess_scenes([scene], out, options(), progress=second_run)
+    assert [run.status for run in read_record(out).runs] == ["finished"]
+    assert assess_scenes([scene], out, options()).exit_code == 0
+    assert not list(out.glob("*lock*"))
+
+
+def test_a_damaged_mask_is_blamed_and_not_the_scene(tmp_path, options):
+    scene, mask = make_scene(tmp_path / "a.tif"), tmp_path / "m.tif"
+    copy_raster(scene, mask, driver="GTiff", compress="deflate")
+    data = bytearray(mask.read_bytes())
+    data[len(data) // 2 : -100] = bytes(len(data) - 100 - len(data) // 2)
+    mask.write_bytes(data)
+    result = assess_scenes([scene], tmp_path / "out", options(exclude=mask))
+    assert [one.error for one in result.failures] == ["FootprintError"]
+    assert result.failures[0].sentence.startswith(f"--exclude: {mask} cannot be read")
 
 
 def test_a_strange_run_json_is_refused(tmp_path, options):

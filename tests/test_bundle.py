@@ -137,6 +137,17 @@ def test_a_card_with_a_field_missing_is_refused(folder, field):
         load_bundle(folder)
 
 
+@pytest.mark.parametrize(
+    ("part", "field"), [("model", "activation"), ("chip", "height_m"), ("calibration", "bias")]
+)
+def test_a_card_with_a_field_missing_inside_a_part_is_refused(folder, part, field):
+    values = json.loads((folder / "card.json").read_text())[part]
+    values.pop(field)
+    rewrite_card(folder, **{part: values})
+    with pytest.raises(BundleError, match=rf"card\.json: {part}\.{field} is missing"):
+        load_bundle(folder)
+
+
 def test_a_card_with_an_unknown_field_is_refused(folder):
     rewrite_card(folder, colour="blue")
     with pytest.raises(BundleError, match="unknown setting 'colour'"):

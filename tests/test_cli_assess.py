@@ -8,6 +8,8 @@ import pytest
 from tiny_run import make_buildings, make_bundle, make_scene, pixel_box
 
 from damagenet.cli import main
+from damagenet.config import make_settings
+from damagenet.options import AssessOptions
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +124,18 @@ def test_interrupting_says_how_to_go_on(tmp_path, damagenet, monkeypatch):
     assert "run the same command again to continue" in stderr
 
 
+def test_interrupting_while_scenes_are_found_says_so_too(tmp_path, damagenet, monkeypatch):
+    from damagenet.engine import scene_list
+
+    def interrupted(named):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(scene_list, "find_scenes", interrupted)
+    code, _, stderr = damagenet(tmp_path, "--out", tmp_path / "out")
+    assert code == 130
+    assert stderr == "damagenet: interrupted; run the same command again to continue\n"
+
+
 def test_options_of_a_file_are_taken(tmp_path, damagenet):
     scene = make_scene(tmp_path / "a.tif", columns=2, rows=2)
     file = tmp_path / "options.yaml"
@@ -130,3 +144,13 @@ def test_options_of_a_file_are_taken(tmp_path, damagenet):
     assert code == 0
     assert json.loads(stdout)["run"]["scenes"][0]["counts"]["units"] == 16
     assert (tmp_path / "out" / "damage.parquet").exists()
+
+
+def test_run_json_holds_the_options_whole_and_they_read_back_equal(tmp_path, damagenet):
+    scene = make_scene(tmp_path / "a.tif", columns=2, rows=2)
+    damagenet(scene, "--out", tmp_path / "out", "--format", "csv", "--min-valid", "0.25")
+    told = json.loads((tmp_path / "out" / "run.json").read_text())["runs"][-1]["options"]
+    assert set(told) == set(AssessOptions.model_fields)
+    options = make_settings(AssessOptions, told)
+    assert (options.format, options.min_valid) == (("csv",), 0.25)
+    assert options.model_dump(mode="json") == told

@@ -55,12 +55,21 @@ def test_an_override_of_one_parameter_keeps_the_choice_in_the_file(tmp_path):
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        ({"training": {"epohcs": 3}}, "unknown setting 'training.epohcs' (did you mean 'epochs'?)"),
+        ({"training": {"epohcs": 3}}, "'training.epohcs' (did you mean 'training.epochs'?)"),
         ({"trainin": {}}, "unknown setting 'trainin' (did you mean 'training'?)"),
         ({"training": {"epochs": 0}}, "training.epochs: input should be greater than or equal"),
         ({"training": {"transfer": "magic"}}, "training.transfer: input should be 'linear_probe'"),
         ({"training": {"optimizer": {"lr": 1}}}, "training.optimizer.name is missing"),
         ({"name": "a b"}, "name: a name holds letters"),
+        ({"training": {"seed": 2**32}}, "training.seed: input should be less than 4294967296"),
+        (
+            {"model": {"activation": {"name": "elu", "parameters": [1]}}},
+            "model.activation: parameters must be `name: value` lines",
+        ),
+        (
+            {"model": {"activation": {"name": "elu", "alpha": [1, 2]}}},
+            "model.activation: parameter 'alpha' must be a number or a word",
+        ),
     ],
 )
 def test_a_fault_is_named_by_its_dotted_path(values, sentence):
@@ -93,6 +102,8 @@ def test_a_missing_file_and_a_nameless_override_are_refused(tmp_path):
         read_settings(Recipe, tmp_path / "absent.yaml")
     with pytest.raises(ConfigError, match="NAME=VALUE"):
         read_settings(Recipe, overrides=["epochs"])
+    with pytest.raises(ConfigError, match=r"--set training.epochs=\[: the value is not valid YAML"):
+        read_settings(Recipe, overrides=["training.epochs=["])
 
 
 def test_options_read_lists_written_with_commas():

@@ -121,7 +121,7 @@ def test_excluded_ground_makes_cells_obscured(tmp_path, assess):
 
 def test_a_scene_without_a_valid_pixel_is_refused_and_leaves_nothing(tmp_path, assess):
     path = make_scene(tmp_path / "a.tif", hole=(slice(None), slice(None)))
-    with pytest.raises(SceneError, match=r"a\.tif.*no valid pixel"):
+    with pytest.raises(SceneError, match=r"a\.tif.*no valid pixel.*: check its nodata value"):
         assess(path)
     assert not (tmp_path / "out" / "a").exists()
 

@@ -1,5 +1,6 @@
 """Buildings come back whole, under the caller's ids, whatever file they came in."""
 
+import datetime as dt
 import json
 import sqlite3
 import struct
@@ -8,6 +9,9 @@ from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 import shapely
 from hypothesis import given, settings
@@ -171,8 +175,6 @@ def test_points_and_polygons_in_one_file_are_refused(tmp_path):
 
 
 def test_a_file_without_geometry_is_refused(tmp_path):
-    import pandas as pd
-
     pd.DataFrame({"a": [1]}).to_parquet(tmp_path / "table.parquet")
     with pytest.raises(FootprintError, match="is no GeoParquet file with a geometry"):
         read_buildings(tmp_path / "table.parquet")
@@ -298,3 +300,76 @@ def test_buildings_on_a_scene_without_crs_are_refused(tmp_path):
         pytest.raises(FootprintError, match=r"has no CRS, so .* cannot be laid over it"),
     ):
         buildings.touching(scene)
+
+
+def test_attributes_keep_their_types_where_values_are_missing(tmp_path):
+    values = {
+        "big": [9007199254740993, None],
+        "flag": [True, None],
+        "day": ["2017-08-31", None],
+        "mixed": [[1, "x"], None],
+        "object": [{"a": "ß"}, None],
+    }
+    features = [
+        {
+            "type": "Feature",
+            "properties": {name: column[row] for name, column in values.items()},
+            "geometry": {"type": "Point", "coordinates": [-95.0, 29.0 + row]},
+        }
+        for row in range(2)
+    ]
+    path = tmp_path / "a.geojson"
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    frame = read_buildings(path).frame
+    columns = pa.Table.from_pandas(frame.drop(columns="geometry"), preserve_index=False)
+    rows = columns.drop_columns(["unit_id"]).to_pylist()
+    assert rows[0] == {
+        "big": 9007199254740993,
+        "flag": True,
+        "day": dt.date(2017, 8, 31),
+        "mixed": '[1, "x"]',
+        "object": '{"a": "ß"}',
+    }
+    assert set(rows[1].values()) == {None}
+
+
+@pytest.mark.parametrize("folder", ["", "county/2017/"])
+def test_a_zipped_shapefile_may_lie_in_a_folder(tmp_path, folder):
+    make_buildings = frame_of([shapely.Point(place(10, 10))], name=["a"])
+    make_buildings.to_file(tmp_path / "b.shp")
+    with zipfile.ZipFile(tmp_path / "b.shp.zip", "w") as archive:
+        for ending in ("shp", "shx", "dbf", "prj"):
+            archive.write(tmp_path / f"b.{ending}", f"{folder}b.{ending}")
+        archive.writestr("__MACOSX/._b.shp", b"")
+    assert list(read_buildings(tmp_path / "b.shp.zip").frame["name"]) == ["a"]
+
+
+def test_an_archive_that_is_none_is_refused(tmp_path):
+    (tmp_path / "b.shp.zip").write_bytes(b"no archive")
+    with pytest.raises(FootprintError, match=r"b\.shp\.zip is no ZIP archive"):
+        read_buildings(tmp_path / "b.shp.zip")
+
+
+def test_whole_numbers_of_a_geoparquet_stay_whole_where_one_is_missing(tmp_path):
+    numbers = pd.array([9007199254740993, None], dtype="Int64")
+    points = [shapely.Point(-95, 29), shapely.Point(-95, 30)]
+    frame = gpd.GeoDataFrame({"big": numbers}, geometry=points, crs=4326)
+    frame.to_parquet(tmp_path / "a.parquet")
+    read = read_buildings(tmp_path / "a.parquet").frame["big"]
+    assert pa.array(read, from_pandas=True).to_pylist() == [9007199254740993, None]
+
+
+def test_a_refusal_names_the_file_and_what_to_do_in_one_line(tmp_path):
+    pa.parquet.write_table(pa.table({"a": [1]}), tmp_path / "b.parquet")
+    moon = gpd.GeoDataFrame(geometry=[shapely.Point(1, 1)], crs="+proj=longlat +R=1737400 +no_defs")
+    moon.to_file(tmp_path / "moon.gpkg")
+    (tmp_path / "b.gpkg").write_bytes(b"no database")
+    for name, words in {
+        "b.parquet": "write it again as GeoParquet",
+        "moon.gpkg": "give the data in a CRS of the Earth",
+        "b.gpkg": "name a GeoPackage",
+    }.items():
+        with pytest.raises(FootprintError, match=words) as refused:
+            read_buildings(tmp_path / name)
+        assert str(refused.value).startswith(str(tmp_path / name))
+        assert "\n" not in str(refused.value)

@@ -15,7 +15,7 @@ from published_tiles import add_tile, jpeg, make_published, make_tar, open_prepa
 from typer.testing import CliRunner
 
 from damagenet.cli.data import app
-from damagenet.errors import DataError
+from damagenet.errors import DataError, OutputError
 from data_prep import preparation
 from data_prep.acquisitions import read_acquisitions
 from data_prep.harvey import COLUMNS, HarveyTiles
@@ -159,6 +159,18 @@ def test_a_folder_made_from_other_files_is_refused(tmp_path, published):
     add_tile(published, "test/damage", -95.1, 29.1, jpeg(1000))
     with pytest.raises(DataError, match="was prepared from other files: delete it or choose"):
         prepare(published, tmp_path / "made", quiet=True)
+
+
+def test_a_second_run_into_the_same_folder_at_once_is_refused(tmp_path, published, monkeypatch):
+    made, decode = tmp_path / "made", preparation.decode_tile
+
+    def start_another(data):
+        with pytest.raises(OutputError, match="made is being prepared by another run: wait"):
+            prepare(published, made, quiet=True)
+        return decode(data)
+
+    monkeypatch.setattr(preparation, "decode_tile", start_another)
+    assert prepare(published, made, quiet=True).tiles == 32
 
 
 @pytest.mark.parametrize("interrupted_at", [1, 7, 13, 32])

@@ -90,7 +90,7 @@ def test_values_on_the_command_line_are_read_as_in_yaml(tmp_path):
     from_line = make_settings(AssessOptions, given)
     assert from_line.bands == from_file.bands == (3, 2, 1)
     assert from_line.allow_driver == from_file.allow_driver == ("VRT",)
-    assert from_line.acquired == dt.datetime(2017, 8, 31)
+    assert from_line.acquired == from_file.acquired == dt.date(2017, 8, 31)
 
 
 def test_a_missing_options_file_is_named(tmp_path):
@@ -128,3 +128,14 @@ def test_reading_the_command_line_loads_nothing_heavy():
 def test_a_repeated_list_option_is_one_list():
     assert given_values({"format": ["gpkg", "csv"], "bands": []}) == {"format": "gpkg,csv"}
     assert make_settings(AssessOptions, {"format": "gpkg,csv"}).format == ("gpkg", "csv")
+
+
+@pytest.mark.parametrize("written", ["20170831", 20170831, "2017-08-31", dt.date(2017, 8, 31)])
+def test_a_date_is_read_as_a_date(written):
+    assert AssessOptions(acquired=written).acquired == dt.date(2017, 8, 31)
+
+
+@pytest.mark.parametrize("written", ["yesterday", "1504137600", 1504137600])
+def test_what_is_no_date_is_refused_with_an_example(written):
+    with pytest.raises(ConfigError, match=f"ISO 8601, as in 2017-08-31 .* got '?{written}'?"):
+        make_settings(AssessOptions, {"acquired": written})

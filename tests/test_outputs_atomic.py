@@ -9,7 +9,7 @@ from assessments import make_assessment
 
 from damagenet.errors import OutputError
 from damagenet.options import FORMATS
-from damagenet.outputs.atomic import appears
+from damagenet.outputs.atomic import appears, unwritable
 from damagenet.outputs.writing import write_outputs
 
 TESTS = Path(__file__).parent
@@ -122,3 +122,10 @@ def test_files_are_replaced_whole(tmp_path: Path) -> None:
     assert {path.name for path in made.folder.iterdir()} == {path.name for path in first} | {
         "parts"
     }
+
+
+def test_the_cause_behind_a_library_s_error_is_told():
+    err = OSError("Write failed. See previous exception for details.")
+    err.__cause__ = OSError("No space left on device")
+    told = str(unwritable(Path("out/damage.tif"), err))
+    assert told.startswith("cannot write out/damage.tif: No space left on device; nothing was")

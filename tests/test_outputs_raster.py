@@ -7,11 +7,13 @@ import pandas as pd
 import pytest
 import rasterio
 from assessments import PIXEL_M, make_assessment
+from rasterio._err import CPLE_BaseError
 from rasterio.errors import NotGeoreferencedWarning
 from rio_cogeo import cog_validate
 
 import damagenet.outputs.raster as raster_module
 from damagenet.assessment import Assessment
+from damagenet.errors import OutputError
 from damagenet.outputs.raster import map_grid
 from damagenet.outputs.writing import write_outputs
 
@@ -153,3 +155,14 @@ def test_qgis_finds_colours_beside_the_map(tmp_path: Path) -> None:
     qml = (made.folder / "damage.qml").read_text()
     assert 'type="singlebandpseudocolor"' in qml
     assert 'type="categorizedSymbol"' in qml  # the same file dresses damage.geojson
+
+
+def test_an_error_of_gdal_itself_while_copying_is_one_sentence(tmp_path, monkeypatch):
+    def full(*given, **options):
+        raise CPLE_BaseError(1, 1, "TIFFWriteDirectoryTagData:IO error writing tag data")
+
+    monkeypatch.setattr("damagenet.outputs.raster.copy_raster", full)
+    assessment = make_assessment(tmp_path)
+    with pytest.raises(OutputError, match=r"cannot write .*damage\.tif: .*IO error.*free space"):
+        write_outputs(assessment, ["cog"])
+    assert not (assessment.folder / "damage.tif").exists()

@@ -215,3 +215,14 @@ def test_summary_json_says_it_in_numbers(tmp_path: Path) -> None:
     assert said["files"] == ["damage.gpkg", "damage.csv", "report.html"]
     assert said["warnings"] == ["mind the gap"]
     assert Summary.model_validate(said) == summarise(made, said["files"])
+
+
+@pytest.mark.parametrize(
+    ("rate", "said"),
+    [(0.99, "flags nearly everything"), (0.65, "where to look first"), (None, "Nobody measured")],
+)
+def test_the_first_screen_says_what_to_do(tmp_path: Path, rate: float | None, said: str) -> None:
+    made = make_assessment(tmp_path, card=make_card(false_alarm_rate=rate))
+    text = " ".join(Page(report(made)).text.split())
+    assert text.index(made.card.sentence) < text.index(said) < text.index("What the words mean")
+    assert "Each verdict is on a window of 56 × 64 m around the" in text

@@ -285,3 +285,15 @@ def test_a_building_without_a_place_has_a_null_geometry(tmp_path: Path) -> None:
     assert [feature["geometry"] is None for feature in features[:3]] == [True, True, False]
     frame = gpd.read_file(made.folder / "damage.gpkg", layer="damage")
     assert frame.geometry.isna().tolist()[:3] == [True, True, False]
+
+
+def test_rounding_leaves_geojson_polygons_valid() -> None:
+    # In the middle it is narrower than 1e-7 degrees, and rounding lets both sides meet.
+    thin = shapely.Polygon([(0, 0), (1e-3, 3e-8), (2e-3, 0), (2e-3, 1e-3), (1e-3, 4e-8), (0, 1e-3)])
+    assert thin.is_valid
+    given = np.array([shapely.MultiPolygon([thin]), None], dtype=object)
+    degrees = Transformer.from_crs(4326, 4326, always_xy=True)
+    written = lonlat_geometries(given, degrees)
+    assert (written[0].is_valid, written[0].geom_type) == (True, "MultiPolygon")
+    assert written[0].area == pytest.approx(thin.area, rel=1e-3)
+    assert written[1] is None

@@ -1,6 +1,7 @@
 """The pre-flight report tells what a scene is and what assessing it would take."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -90,6 +91,22 @@ def test_the_command_writes_json(tmp_path):
     assert report["path"] == str(path)
     assert report["problem"] is None
     assert report["bands"] == [1, 2, 3]
+
+
+def test_the_command_takes_folders_and_names_what_is_not_there(tmp_path):
+    for name in ("a.tif", "b.tif"):
+        write_raster(tmp_path / name, noise(200, 200))
+    reports = json.loads(CliRunner().invoke(app, [str(tmp_path), "--json"]).stdout)
+    assert [Path(report["path"]).name for report in reports] == ["a.tif", "b.tif"]
+    refused = CliRunner().invoke(app, [str(tmp_path / "none.tif")])
+    assert refused.exit_code == 1
+    assert "no scene at" in str(refused.exception)
+
+
+def test_a_map_of_the_world_is_too_coarse_rather_than_too_large(tmp_path):
+    wide = Affine(78_000, 0, -20_000_000, 0, -78_000, 15_000_000)
+    path = write_raster(tmp_path / "world.tif", noise(380, 500), transform=wide, crs="EPSG:3857")
+    assert "too coarse to see a building" in look(path).problem
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,10 @@
 """Training: repeatable, resumable, checked before it starts, and a bundle at the end."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +12,7 @@ from made_tiles import make_recipe, make_tiles
 
 from damagenet.bundle import load_bundle
 from damagenet.config import make_settings
-from damagenet.errors import BundleError, ConfigError, LeakError, OutputError
+from damagenet.errors import BundleError, ConfigError, DataError, LeakError, OutputError
 from damagenet.recipe import Choice, Recipe
 from damagenet.training.data import pixel_statistics
 from damagenet.training.lightning_module import DamageModule
@@ -79,6 +84,11 @@ def test_an_interrupted_training_continues_to_the_same_weights(bundle, tmp_path,
     assert same_weights(bundle, trained(tmp_path, recipe))
 
 
+def test_numbers_drawn_between_epochs_do_not_change_the_weights(bundle, tmp_path, monkeypatch):
+    monkeypatch.setattr(DamageModule, "on_train_epoch_start", lambda module: torch.rand(7))
+    assert same_weights(bundle, trained(tmp_path, make_recipe(average_weights=0.9)))
+
+
 def test_a_finished_training_is_returned_not_repeated(bundle, monkeypatch):
     monkeypatch.setattr(DamageModule, "training_step", None)
     again = trained(bundle.folder.parent, make_recipe(average_weights=0.9))
@@ -95,6 +105,54 @@ def test_no_resume_starts_anew(tmp_path):
     trained(tmp_path, make_recipe(epochs=1))
     fresh = trained(tmp_path, make_recipe(epochs=1, seed=5), resume=False)
     assert same_weights(fresh, trained(tmp_path / "b", make_recipe(epochs=1, seed=5)))
+
+
+def test_what_an_unfinished_new_start_left_is_not_taken_for_the_old_training(tmp_path, monkeypatch):
+    class PowerCutError(Exception):
+        pass
+
+    def cut(module):
+        raise PowerCutError
+
+    trained(tmp_path, make_recipe(epochs=1))
+    other = make_recipe(epochs=1, seed=5)
+    with monkeypatch.context() as patch:
+        patch.setattr(DamageModule, "on_train_epoch_start", cut)
+        with pytest.raises(PowerCutError):
+            trained(tmp_path, other, resume=False)
+    assert same_weights(trained(tmp_path, other), trained(tmp_path / "b", other))
+
+
+def test_a_training_that_never_began_leaves_the_folder_to_another_recipe(tmp_path):
+    recipe = make_settings(Recipe, {"data": {"path": "nowhere"}})
+    with pytest.raises(DataError, match="nowhere is no prepared data set"):
+        train(recipe, tmp_path / "out", progress=False)
+    assert not (tmp_path / "out").exists()
+
+
+def test_two_processes_train_together(tmp_path):
+    script = tmp_path / "train_it.py"
+    script.write_text(
+        "from pathlib import Path\n"
+        "from made_tiles import make_recipe, make_tiles\n"
+        "from damagenet.training.train import train\n"
+        "bundle = train(make_recipe(epochs=1), Path('out'), tiles=make_tiles(), devices=2,\n"
+        "               progress=False)\n"
+        "print(bundle.card.training_tiles.count)\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["64", "64"]
+    assert load_bundle(tmp_path / "out" / "bundle").card.name == "made"
 
 
 def test_training_learns(tmp_path):
@@ -125,9 +183,15 @@ def test_weights_of_another_architecture_are_refused(bundle, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model": {"architecture": "vgg"}}, "unknown architecture 'vgg'"),
-        ({"model": {"activation": "rleu"}}, "unknown activation 'rleu'"),
-        ({"training": {"optimizer": "adan"}}, "unknown optimizer 'adan'; choose one of: adam, ad"),
+        ({"model": {"architecture": "vgg"}}, "model.architecture: unknown architecture 'vgg'"),
+        ({"model": {"activation": "rleu"}}, "model.activation: unknown activation 'rleu'"),
+        ({"model": {"init": "hee"}}, "model.init: unknown init 'hee'; choose one of: default, he"),
+        ({"model": {"init": {"name": "xavier", "gain": "x"}}}, "gain must be a number, got 'x'"),
+        ({"model": {"regulariser": "depth"}}, "model.regulariser: unknown regulariser 'depth'"),
+        (
+            {"training": {"optimizer": "adan"}},
+            "training.optimizer: unknown optimizer 'adan'; choose one of: adam, ad",
+        ),
         (
             {"training": {"optimizer": {"name": "sgd", "lrr": 1}}},
             "no parameter 'lrr'; it takes: lr",
@@ -138,10 +202,17 @@ def test_weights_of_another_architecture_are_refused(bundle, tmp_path):
             {"training": {"schedule": {"name": "cosine", "warmup": 2}}},
             r"warmup must be within 0..1",
         ),
-        ({"training": {"loss": "focal"}}, "unknown loss 'focal'; choose one of: bce"),
+        ({"training": {"loss": "focal"}}, "training.loss: unknown loss 'focal'; choose one of: b"),
+        (
+            {"training": {"loss": {"name": "bce", "smoothing": 1}}},
+            "no parameter 'smoothing'; it takes: label_smoothing, positive_weight",
+        ),
         ({"training": {"loss": {"name": "bce", "label_smoothing": 1}}}, "label_smoothing must be"),
         ({"training": {"loss": {"name": "bce", "positive_weight": 0}}}, "positive_weight must be"),
-        ({"data": {"augmentation": "mosaic9"}}, "unknown augmentation 'mosaic9'"),
+        ({"data": {"augmentation": "mosaic9"}}, "data.augmentation: unknown augmentation 'mosai"),
+        ({"data": {"split": "publishd"}}, "data.split: unknown split 'publishd'; choose one of"),
+        ({"data": {"split": "region:dallas"}}, "data.split: unknown region 'dallas'; choose one"),
+        ({"data": {"exclude_ground": [[3, 2, 1, 4]]}}, "data.exclude_ground: exclude_ground takes"),
         ({"training": {"transfer": "finetune"}}, "finetune needs model.weights"),
         ({"model": {"weights": "harvey"}}, "training.transfer is scratch: choose finetune"),
     ],
@@ -167,6 +238,13 @@ def test_a_leaking_split_is_refused_unless_allowed_by_name(tmp_path):
     recipe = make_settings(Recipe, {"data": {"split": "published"}})
     with pytest.raises(LeakError, match="1 are byte copies"):
         train(recipe, tmp_path, tiles=tiles, progress=False)
+
+
+def test_a_validation_part_of_one_class_is_refused_before_training(tmp_path):
+    tiles = make_tiles()
+    tiles.manifest.loc[64:87, "label"] = 1
+    with pytest.raises(DataError, match="validation part of split 'published' lacks a class"):
+        train(make_recipe(), tmp_path / "out", tiles=tiles, progress=False)
 
 
 def test_missing_weights_are_refused(tmp_path):

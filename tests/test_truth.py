@@ -5,6 +5,7 @@ import json
 import geopandas as gpd
 import numpy as np
 import pandas as pd
+import pyogrio
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -153,6 +154,7 @@ def test_without_undamaged_words_all_others_are_undamaged_but_for_slips(tmp_path
     path = survey_file(tmp_path / "s.geojson", ["minor-damage", "fine", "standing"])
     only_damaged = read_survey(path, "grade", Words(damaged=("minor-damage", "destroyed")))
     assert only_damaged.frame["damaged"].tolist() == [True, False, False]
+    assert only_damaged.words["destroyed"] == "not in the field"
     with pytest.raises(EvaluationError, match="'minor-damage' is in none of"):
         read_survey(path, "grade", Words(damaged=("minor-damge",)))
 
@@ -292,6 +294,17 @@ def test_polygons_in_another_crs_join_where_the_unit_lies_inside(tmp_path):
     assert (report.join.joined_by, report.join.matched) == ("nearest", 2)
 
 
+def test_a_geopackage_with_its_style_beside_the_verdicts_is_read_without_a_warning(tmp_path):
+    places = gpd.points_from_xy([-95.5, -95.5], [29.7, 29.8])
+    frame = gpd.GeoDataFrame(units(2), geometry=places, crs=4326)
+    frame.to_file(tmp_path / "damage.gpkg", layer="damage")
+    pyogrio.write_dataframe(pd.DataFrame({"a": [1]}), tmp_path / "damage.gpkg", layer="styles")
+    assert read_results(tmp_path)["unit_id"].tolist() == ["u0", "u1"]
+    pyogrio.write_dataframe(pd.DataFrame({"a": [1]}), tmp_path / "other.gpkg", layer="styles")
+    with pytest.raises(EvaluationError, match=r"other.gpkg cannot be read as results"):
+        read_results(tmp_path / "other.gpkg")
+
+
 def test_the_report_is_written_as_json_and_plot(tmp_path):
     results = write_csv(tmp_path / "run", units(3, p_damaged=[0.9, 0.1, 0.3]))
     truth = survey_file(tmp_path / "t.geojson", ["major", "none", "none"], ids=["u0", "u1", "u2"])
@@ -315,7 +328,7 @@ def test_the_command_tells_words_counts_and_scores(tmp_path):
     )
     assert result.exit_code == 0, result.output
     assert "3 units joined to t.geojson by id" in result.stdout
-    assert "words: major is damaged, none is undamaged" in result.stdout
+    assert "major is damaged, none is undamaged, minor is not in the field" in result.stdout
     assert "of 3 units 2 got a verdict (67 %), 1 are uncertain (0 of them damaged" in result.stdout
     assert "of the damaged 1 found and 0 missed, of the undamaged 1 kept and 0 f" in result.stdout
     assert (tmp_path / "out" / "survey.json").exists()

@@ -1,13 +1,14 @@
 """A made Harvey data set: a few dozen tiles in four regions, damage blue and ground green."""
 
+import io
 import shutil
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from published_tiles import add_tile, open_prepared
 
 from data_prep.harvey import HarveyTiles
-from data_prep.preparation import prepare
 from data_prep.tile import CLASS_FOLDERS
 
 CORNERS = {
@@ -38,18 +39,18 @@ def make_tiles(folder: Path, *, blocks: int = 3, leaks: int = 2) -> HarveyTiles:
                 leaking = region == "houston-west" and split == "test_another" and block < leaks
                 east = lon + 0.02 * block + (0.0002 if leaking else STEP * number)
                 for label, name in enumerate(CLASS_FOLDERS):
-                    path = published / split / name / f"{east:.6f}_{lat + STEP * label:.6f}.jpeg"
-                    _write_tile(path, label, rng)
+                    place = east, lat + STEP * label
+                    add_tile(published, f"{split}/{name}", *place, _speckled(label, rng))
     for name in CLASS_FOLDERS:
         copied = sorted((published / "train_another" / name).iterdir())[0]
         (published / "test" / name).mkdir(parents=True)
         shutil.copy(copied, published / "test" / name)
-    prepare(published, folder / "prepared")
-    return HarveyTiles.open(folder / "prepared")
+    return open_prepared(published, folder / "prepared")
 
 
-def _write_tile(path: Path, label: int, rng: np.random.Generator) -> None:
+def _speckled(label: int, rng: np.random.Generator) -> bytes:
     colour = (60, 80, 160) if label else (70, 140, 60)
     pixels = np.clip(rng.normal(colour, 25, (128, 128, 3)), 0, 255).astype(np.uint8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path, quality=90)
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "JPEG", quality=90)
+    return stream.getvalue()

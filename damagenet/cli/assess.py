@@ -41,22 +41,14 @@ def command(
     quiet: Quiet = False,
     **given: object,
 ) -> None:
-    """Say which buildings, or which cells of a grid, are damaged in post-storm scenes.
+    """Say which buildings, or which cells of a grid, a storm damaged.
 
     Writes DIR/<scene>/ for every scene, DIR/damage.* for all of them, and DIR/run.json.
     Run the same command again to continue after an interruption.
     """
     options = _options(options_file, given_values(given))
-    from damagenet.cli.assess_progress import progress_bar, quieted
-    from damagenet.engine.scene_list import find_scenes
-
-    found = find_scenes(scenes)
-    from damagenet.engine.batch import assess_scenes
-
-    line = shlex.join(sys.argv)
     try:
-        with quieted(quiet), progress_bar(shown=not quiet) as progress:
-            result = assess_scenes(found, out, options, command=line, progress=progress)
+        result = _assess(scenes, out, options, quiet=quiet)
     except KeyboardInterrupt:
         # typer would end without a word.
         sys.stderr.write("damagenet: interrupted; run the same command again to continue\n")
@@ -86,6 +78,18 @@ def _options(path: Path | None, given: dict[str, object]) -> AssessOptions:
         return make_settings(AssessOptions, named | given, source="command line")
     except ConfigError as err:
         raise typer.BadParameter(str(err)) from None
+
+
+def _assess(scenes: list[str], out: Path, options: AssessOptions, *, quiet: bool) -> "RunResult":
+    """Find the scenes, load what is heavy, and run."""
+    from damagenet.cli.assess_progress import progress_bar, quieted
+    from damagenet.engine.scene_list import find_scenes
+
+    found = find_scenes(scenes)
+    from damagenet.engine.batch import assess_scenes
+
+    with quieted(quiet), progress_bar(shown=not quiet) as progress:
+        return assess_scenes(found, out, options, command=shlex.join(sys.argv), progress=progress)
 
 
 def _tell(result: "RunResult") -> None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from damagenet.assessment import Assessment, Counts
 from damagenet.engine.run_record import FAILURES_FILE
 from damagenet.labels import Kind
+from damagenet.outputs.words import advice
 
 if TYPE_CHECKING:
     from damagenet.engine.run_result import RunResult
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
 def summary_lines(result: "RunResult") -> list[str]:
     """Return the summary of a run: headline, sentence, counts per scene, where the files are."""
-    lines = [result.run.model.headline, result.run.model.sentence] if result.assessments else []
+    lines = honest_lines(result.assessments)
     for assessment in result.assessments:
         lines.append(f"{assessment.stem}: {counts_text(assessment.counts, assessment.kind)}")
         report = assessment.folder / "report.html"
@@ -26,6 +27,14 @@ def summary_lines(result: "RunResult") -> list[str]:
         lines.append(f"all scenes: {', '.join(str(path) for path in result.merged)}")
     licence = _licence_line(result.assessments)
     return [*lines, licence] if licence else lines
+
+
+def honest_lines(assessments: tuple[Assessment, ...]) -> list[str]:
+    """Return what must be read before the counts: headline, sentence, what to do about it."""
+    if not assessments:
+        return []
+    card = assessments[0].card
+    return [line for line in (card.headline, card.sentence, advice(card)) if line]
 
 
 def counts_text(counts: Counts, kind: Kind) -> str:

@@ -27,6 +27,7 @@ def print_audit(audit: Audit) -> None:
         _baselines(audit.baselines),
     ):
         console.print(table)
+    console.print(audit.baselines.colour_note)
 
 
 def _table(title: str, headings: Iterable[str], rows: Iterable[Iterable[object]]) -> Table:

@@ -28,7 +28,10 @@ def prepare(
     ] = None,
     quiet: Annotated[bool, typer.Option(help="Show no progress.")] = False,
 ) -> None:
-    """Check every tile and lay the data set out for training; a second run does nothing."""
+    """Check every tile and lay the data set out for training.
+
+    A second run does nothing; an interrupted one continues.
+    """
     from data_prep.preparation import prepare as prepare_tiles
 
     report = prepare_tiles(src, dest, acquisitions=acquisitions, quiet=quiet)
@@ -44,7 +47,10 @@ def audit(
     dest: Folder,
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
-    """Count leaks between the published splits and measure shortcuts; writes DEST/audit.json."""
+    """Count leaks between the published splits and measure shortcuts.
+
+    Writes DEST/audit.json.
+    """
     from damagenet.cli.audit_tables import print_audit
     from data_prep.audit import audit_tiles, write_audit
     from data_prep.harvey import HarveyTiles
@@ -74,7 +80,10 @@ def scene(
     ] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace files that are there.")] = False,
 ) -> None:
-    """Lay the tiles of one class out as a GeoTIFF, with the buildings as GeoJSON beside it."""
+    """Lay the tiles of one class out as a GeoTIFF.
+
+    The buildings appear as GeoJSON beside it.
+    """
     from data_prep.harvey import HarveyTiles
     from data_prep.mosaic import lay_out
 

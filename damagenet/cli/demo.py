@@ -31,21 +31,28 @@ def command(
 
     Without --scene: real scenes where DAMAGENET_DATA points at the data folder, else a made one.
     """
+    from damagenet.cli.assess_progress import progress_bar
+    from damagenet.cli.assess_summary import counts_text, honest_lines
     from damagenet.engine.batch import assess_scenes
     from damagenet.options import AssessOptions
 
-    lines = []
+    lines: list[str] = []
+    exit_codes = [0]
     for demo in _demo_scenes(out, scene, buildings):
         options = AssessOptions(buildings=demo.buildings, overwrite=overwrite)
-        result = assess_scenes([demo.scene], out / demo.name, options)
+        with progress_bar(shown=True) as progress:
+            result = assess_scenes([demo.scene], out / demo.name, options, progress=progress)
+        exit_codes.append(result.exit_code)
         for assessment in result.assessments:
-            counts = assessment.counts
-            lines.append(
-                f"{demo.name}: {counts.damaged} damaged, {counts.undamaged} undamaged, "
-                f"{counts.uncertain} uncertain, {sum(counts.not_judged.values())} not judged"
-                f" (known: {demo.known})\n  map: {assessment.folder / 'report.html'}"
-            )
-    sys.stdout.write("\n".join(lines) + "\n")
+            lines += [
+                *(honest_lines(result.assessments) if not lines else ()),
+                f"{demo.name}: {counts_text(assessment.counts, assessment.kind)}",
+                f"  known: {demo.known}",
+                f"  map: {assessment.folder / 'report.html'}",
+            ]
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    if max(exit_codes):
+        raise typer.Exit(max(exit_codes))
 
 
 def _demo_scenes(out: Path, scene: Path | None, buildings: Path | None) -> list[DemoScene]:
@@ -90,5 +97,6 @@ def _made_scene(out: Path) -> DemoScene:
         name="made_scene",
         scene=made.scene,
         buildings=made.buildings,
-        known=f"{made.flooded} of {made.count} houses stand in water",
+        known=f"{made.flooded} of {made.count} houses stand in water; a made scene shows how this "
+        "works, not how good the model is",
     )

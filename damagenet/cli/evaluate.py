@@ -45,7 +45,7 @@ def command(
     as_json: AsJson = False,
     **given: object,
 ) -> None:
-    """Score a recipe or a model by a protocol, or an assessment against a survey.
+    """Score a recipe, a model, or an assessment against a survey.
 
     With -c, one network per fold is trained (or taken from the cache in --out) and scored. With
     --model, a bundle is scored as it is, where it was not trained. With RESULTS, an assessment

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,17 +18,21 @@ if TYPE_CHECKING:
 OPTIONS = ("model", "bands", "pixel_size", "allow_driver", "force_coarse")
 """The options of an assessment that say how a scene is opened."""
 
-Scenes = Annotated[list[Path], typer.Argument(metavar="SCENE...", help="Scenes to look at.")]
+Scenes = Annotated[
+    list[str],
+    typer.Argument(metavar="SCENE...", help="Files, folders, globs, or a list of them (.txt)."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the reports as JSON on stdout.")]
 
 
 def command(scenes: Scenes, as_json: AsJson = False, **given: object) -> None:
-    """Say what scenes are, whether they can be assessed, and what that would take.
+    """Say whether scenes can be assessed, and what that would take.
 
     Exit code 1 when one of them cannot be assessed.
     """
     named = given_values(given)
     options = _options(named)
+    from damagenet.engine.scene_list import find_scenes
     from data_prep.preflight import inspect_scene
     from data_prep.scene import SceneOptions
 
@@ -40,7 +43,7 @@ def command(scenes: Scenes, as_json: AsJson = False, **given: object) -> None:
         force_coarse=options.force_coarse,
     )
     ground = _ground(options.model) if "model" in named else ChipGround()
-    reports = [inspect_scene(path, opening, ground) for path in scenes]
+    reports = [inspect_scene(path, opening, ground) for path in find_scenes(scenes)]
     if as_json:
         typer.echo(json.dumps([asdict(report) for report in reports], indent=2, default=str))
     else:

@@ -7,12 +7,18 @@ import typer
 
 from damagenet.card import Card, Score
 
+SHOWN = ("accuracy", "balanced_accuracy", "recall", "false_alarm_rate", "auroc")
+"""Metrics in the list; the others are in the card."""
+
 
 def command(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Write the cards as JSON.")] = False,
 ) -> None:
-    """List the shipped models with licence, size, scores and what their totals mean."""
+    """List the shipped models and how good they are.
+
+    Every measured figure, also scene by scene, is in --json.
+    """
     from damagenet.bundle import find_bundle, read_card, shipped_bundles
 
     cards = {name: read_card(name) for name in shipped_bundles()}
@@ -31,18 +37,30 @@ def describe(name: str, card: Card, folder: Path) -> list[str]:
     size_mb = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
     model = card.model
     terms = "non-commercial: " if card.training_tiles.non_commercial else ""
+    split = card.training_tiles.split.split(". ")[0]
     return [
         f"{name}  ({model.architecture.name}, {model.activation.name}, {size_mb:.1f} MB)",
         f"  {card.headline}",
         f"  {card.sentence}",
-        f"  trained on: {card.training_tiles.count} tiles, {card.training_tiles.split}",
+        f"  trained on: {card.training_tiles.count} tiles, {split}",
         f"  licence: {terms}{card.licence}",
-        *(f"  {_score_line(score)}" for score in card.scores),
+        *_score_lines(card.scores),
     ]
 
 
-def _score_line(score: Score) -> str:
+def _score_lines(scores: tuple[Score, ...]) -> list[str]:
+    """Return one line per protocol and held-out part; single scenes are left to --json."""
+    parts: dict[tuple[str, str], list[Score]] = {}
+    for score in scores:
+        single_scene = score.protocol == "post-event" and not score.fold.startswith("all")
+        if score.metric in SHOWN and not single_scene:
+            parts.setdefault((score.protocol, score.fold), []).append(score)
+    return [
+        f"  {protocol} [{fold}], n {found[0].n}: {', '.join(map(_figure, found))}"
+        for (protocol, fold), found in parts.items()
+    ]
+
+
+def _figure(score: Score) -> str:
     interval = f" ({score.low:.3f} to {score.high:.3f})" if score.low is not None else ""
-    return (
-        f"{score.protocol} [{score.fold}] {score.metric} {score.value:.3f}{interval}, n {score.n}"
-    )
+    return f"{score.metric.replace('_', ' ')} {score.value:.3f}{interval}"

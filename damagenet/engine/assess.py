@@ -35,7 +35,8 @@ from damagenet.options import AssessOptions
 from damagenet.outputs.atomic import appears
 from data_prep.exclusion import Exclusion
 from data_prep.footprints import Buildings
-from data_prep.scene import Scene, SceneOptions
+from data_prep.scene import Scene, SceneOptions, nothing_valid
+from data_prep.windows import check_stride
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +127,7 @@ def assess_opened(
     listener: Listener,
 ) -> Assessment:
     """Assess an open scene into its folder; otherwise as `assess_scene`."""
-    check_inputs(options, predictor)
+    check_options(options, predictor.bundle.card)
     started = time.perf_counter()
     maker = _piece_maker(scene, options, predictor, inputs)
     key = AssessmentKey.of(scene_sha256(scene.path), predictor.bundle.card, options, inputs.hashes)
@@ -142,9 +143,24 @@ def assess_opened(
     return assessment
 
 
-def check_inputs(options: AssessOptions, predictor: Predictor) -> None:
-    """Raise ConfigError if a second picture is given to a model that takes one."""
-    card = predictor.bundle.card
+def check_options(options: AssessOptions, card: Card) -> None:
+    """Check what no single option can: the options against each other and against the model.
+
+    Raises:
+        ConfigError: If one would be ignored, or asks for what the model cannot do.
+    """
+    if options.id_field is not None and options.buildings is None:
+        raise ConfigError(
+            f"--id-field {options.id_field} is a column of --buildings, which is not given: "
+            "name the file with --buildings, or leave --id-field out"
+        )
+    if options.stride is not None and options.buildings is not None:
+        raise ConfigError(
+            f"--stride {options.stride:g} cuts a grid, and --buildings takes its place: "
+            "leave one of them out"
+        )
+    if options.stride is not None:
+        check_stride(options.stride, card.chip)
     if options.pre is not None and card.inputs != ("post", "pre"):
         raise ConfigError(
             f"--pre {options.pre} cannot be used: model {card.name} takes one picture "
@@ -156,11 +172,7 @@ def check_inputs(options: AssessOptions, predictor: Predictor) -> None:
 
 def acquired_text(given: dt.datetime | dt.date | None) -> str:
     """Return the option `--acquired` as ISO 8601: a date alone where no time was given."""
-    if given is None:
-        return ""
-    if isinstance(given, dt.datetime) and given.tzinfo is None and given.time() == dt.time():
-        return given.date().isoformat()
-    return given.isoformat()
+    return "" if given is None else given.isoformat()
 
 
 def _piece_maker(
@@ -173,7 +185,6 @@ def _piece_maker(
         judge=Judge.of(scene, predictor.bundle.card, options, acquired=acquired),
         predictor=predictor,
         exclusion=inputs.exclusion,
-        batch_size=options.batch_size,
     )
 
 
@@ -203,7 +214,7 @@ def _make_parts(maker: PieceMaker, folder: Path, listener: Listener) -> None:
             done += sizes[number]
             tell()
     if maker.work.kind is Kind.CELL and not any_records(folder, len(sizes)):
-        raise SceneError(f"{maker.scene.path} holds no valid pixel: nothing can be assessed in it")
+        raise SceneError(nothing_valid(maker.scene.path))
 
 
 def _stop_if_asked(scene: Scene, listener: Listener) -> None:

@@ -13,11 +13,11 @@ from damagenet.engine.assess import (
     Listener,
     Progress,
     assess_opened,
-    check_inputs,
+    check_options,
     scene_options,
 )
 from damagenet.engine.inputs import Inputs, read_inputs
-from damagenet.engine.out_folder import usable_folder
+from damagenet.engine.out_folder import only_run, usable_folder
 from damagenet.engine.parts import whole_or_none
 from damagenet.engine.run_record import (
     FAILURES_FILE,
@@ -69,24 +69,23 @@ def assess_scenes(
             is read. What is wrong with a single scene is in the result instead.
         CancelledError: If `cancelled` said so; the same call goes on.
     """
-    with usable_folder(out):
+    with usable_folder(out), only_run(out):
         record = read_record(out)
         predictor = predictor or _predictor(options)
-        check_inputs(options, predictor)
+        check_options(options, predictor.bundle.card)
         inputs = read_inputs(options)
-    log = RunLog(out, record, _new_run(options, predictor, inputs, command))
-    runner = _Runner(
-        out=out,
-        options=options,
-        predictor=predictor,
-        inputs=inputs,
-        names=folder_names(scenes, record.folders()),
-        cancelled=cancelled,
-    )
-    with log:
-        assessments = list(_assess_each(scenes, runner, log, progress))
-    merged, warnings = write_run_table(out, log.record, options, inputs)
-    _write_failures(out, log.run.failed)
+        runner = _Runner(
+            out=out,
+            options=options,
+            predictor=predictor,
+            inputs=inputs,
+            names=folder_names(scenes, record.folders()),
+            cancelled=cancelled,
+        )
+        with RunLog(out, record, _new_run(options, predictor, inputs, command)) as log:
+            assessments = list(_assess_each(scenes, runner, log, progress))
+        merged, warnings = write_run_table(out, log.record, options, inputs)
+        _write_failures(out, log.run.failed)
     return RunResult(
         out=out,
         run=log.run,

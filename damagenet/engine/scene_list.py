@@ -22,8 +22,8 @@ def find_scenes(named: Sequence[str]) -> list[Path]:
     """Return the scenes that files, folders, globs and list files name, each once, in order.
 
     A folder is searched recursively for GeoTIFF, PNG and JPEG, leaving out what damagenet wrote
-    and hidden files. A `.txt` file holds one such name a line; `#` starts a comment, and names
-    count from the list's own folder.
+    and hidden files. A `.txt` file holds one such name a line, but no other list; `#` starts a
+    comment, and names count from the list's own folder. Patterns name no lists.
 
     Raises:
         ConfigError: If a name leads to nothing, or a list cannot be read.
@@ -68,6 +68,8 @@ def folder_names(
 def _expand(name: str, start: Path) -> list[Path]:
     if "://" in name or name.startswith("/vsi"):
         return [Path(name)]  # opening it says whether such addresses are allowed
+    if not name.strip():
+        raise ConfigError("a scene's name is empty: give files, folders, globs or a list (.txt)")
     path = start / name
     if path.is_dir():
         return _in_folder(path)
@@ -78,7 +80,8 @@ def _expand(name: str, start: Path) -> list[Path]:
     if glob.has_magic(name):
         # pathlib's glob takes no absolute pattern.
         matches = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207
-        found = [scene for match in matches for scene in _expand(match, Path())]
+        scenes = [match for match in matches if not match.lower().endswith(".txt")]
+        found = [scene for match in scenes for scene in _expand(match, Path())]
         if found:
             return found
     raise ConfigError(f"no scene at {path}: check the path, the pattern or the folder's name")
@@ -108,6 +111,8 @@ def _in_list(path: Path) -> list[Path]:
     except (OSError, UnicodeDecodeError) as err:
         raise ConfigError(f"cannot read the list of scenes {path}: it must be a text file") from err
     names = [line.split("#", 1)[0].strip() for line in lines]
+    if any(name.lower().endswith(".txt") for name in names):
+        raise ConfigError(f"the list {path} names another list (.txt): write scenes into it")
     found = [scene for name in names if name for scene in _expand(name, path.parent)]
     if not found:
         raise ConfigError(f"the list {path} names no scene: write one path a line")

@@ -20,6 +20,7 @@ from damagenet.evaluation.scores import score
 from damagenet.evaluation.seen_ground import learned_tiles, require_unseen, seen_tiles
 from damagenet.inference import Predictor
 from damagenet.recipe import Recipe
+from damagenet.training.checks import check_recipe
 from data_prep.harvey import HarveyTiles
 from data_prep.tile_ground import spatial_blocks
 
@@ -73,6 +74,7 @@ def evaluate_recipe(recipe: Recipe, setup: EvaluationSetup, cache: FoldCache) ->
     Raises:
         DamageNetError: As training and assessing do; LeakError if a network has seen the ground.
     """
+    check_recipe(recipe)
     scenes = setup.scenes()
     recipe = setup.place(recipe)
     tiles = HarveyTiles.open(recipe.data.path)

@@ -11,6 +11,7 @@ from damagenet.errors import EvaluationError
 
 RESULT_FORMATS = ("parquet", "gpkg", "geojson", "csv")
 """Formats that hold the records, the quickest to read first."""
+PYOGRIO_ERRORS = (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError)
 NEEDED = ("unit_id", "label", "reason", "p_damaged", "lon", "lat", "scene")
 
 
@@ -71,8 +72,11 @@ def _read(path: Path) -> pd.DataFrame:
         elif suffix == ".csv":
             # Ids such as 007 and NA are text.
             frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+        elif suffix == ".gpkg":
+            # Its other layer holds the style.
+            frame = gpd.read_file(path, layer="damage")
         else:
             frame = gpd.read_file(path)
-    except (OSError, ValueError, pa.ArrowException, pyogrio.errors.DataSourceError) as err:
+    except (OSError, ValueError, pa.ArrowException, *PYOGRIO_ERRORS) as err:
         raise EvaluationError(f"{path} cannot be read as results: {err}") from err
     return frame

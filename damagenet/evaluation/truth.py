@@ -26,6 +26,8 @@ SLIP_CUTOFF = 0.9
 
 EMPTY = "(empty)"
 """How a field without a word is counted."""
+ABSENT = "not in the field"
+"""What is said of a word that was asked for and that no building has."""
 
 JoinedBy = Literal["id", "nearest"]
 
@@ -53,7 +55,7 @@ class Join(Settings):
     truth_ignored: dict[str, int] = Field(default_factory=dict)
     """Surveyed buildings left out, by word; see EMPTY."""
     words: dict[str, str]
-    """What each word of the field was taken for."""
+    """What each word was taken for; a word that was asked for and is not there is ABSENT."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +65,8 @@ class Survey:
     Attributes:
         frame: Columns unit_id, damaged (bool) and geometry (WGS 84).
         ignored: Buildings left out, by word.
-        words: What each word was taken for: damaged, undamaged or ignored.
+        words: What each word was taken for: damaged, undamaged or ignored; and which words that
+            were asked for are not there.
     """
 
     frame: gpd.GeoDataFrame
@@ -102,7 +105,8 @@ def read_survey(path: Path, field: str, words: Words, *, id_field: str | None = 
     return Survey(
         frame=frame.reset_index(drop=True),
         ignored={str(word): int(count) for word, count in ignored.items()},
-        words={str(word) or EMPTY: meaning[word] for word in sorted(said.unique())},
+        words={str(word) or EMPTY: meaning[word] for word in sorted(said.unique())}
+        | {word: ABSENT for word in _asked(words) if word not in meaning},
     )
 
 
@@ -125,11 +129,7 @@ def _words_of(values: pd.Series) -> pd.Series:
 
 
 def _meanings(said: pd.Series, words: Words, where: str) -> dict[str, str]:
-    asked = {
-        word.strip().casefold(): meaning
-        for meaning in ("ignored", "undamaged", "damaged")
-        for word in getattr(words, meaning)
-    }
+    asked = _asked(words)
     doubled = sum(len(group) for group in (words.damaged, words.undamaged, words.ignored))
     if doubled != len(asked):
         raise EvaluationError("a word is named twice among --damaged, --undamaged and --ignore")
@@ -149,6 +149,14 @@ def _meanings(said: pd.Series, words: Words, where: str) -> dict[str, str]:
             f"--undamaged and --ignore; the field holds: {counted}"
         )
     return {"": "ignored"} | {word: asked.get(word, "undamaged") for word in found}
+
+
+def _asked(words: Words) -> dict[str, str]:
+    return {
+        word.strip().casefold(): meaning
+        for meaning in ("ignored", "undamaged", "damaged")
+        for word in getattr(words, meaning)
+    }
 
 
 def _in_degrees(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:

@@ -40,6 +40,8 @@ def appears(path: Path) -> Iterator[Path]:
 
 def unwritable(path: Path, err: Exception) -> OutputError:
     """Return the error that says why a file could not be written, with the cause in one line."""
+    while err.__cause__ is not None and "previous exception" in str(err):
+        err = err.__cause__  # type: ignore[assignment]  # rasterio chains exceptions only
     cause = getattr(err, "strerror", None) or " ".join(str(err).split()) or type(err).__name__
     return OutputError(
         f"cannot write {path}: {cause}; nothing was changed there: free space or choose another "

@@ -50,7 +50,7 @@ def lonlat_geometries(geometry: Geometries, to_lonlat: Transformer) -> Geometrie
     west, _, east, _ = shapely.bounds(placed).T
     for index in np.flatnonzero(east - west > 180):
         placed[index] = _cut_at_antimeridian(placed[index])
-    rounded = shapely.transform(placed, _rounded)
+    rounded = _still_valid(shapely.transform(placed, _rounded))
     rounded[~np.isfinite(shapely.bounds(rounded)).all(axis=1)] = None
     oriented: Geometries = shapely.orient_polygons(rounded, exterior_cw=False)
     return oriented
@@ -75,6 +75,18 @@ def _value(value: object) -> object:
 def _rounded(coordinates: NDArray[np.float64]) -> NDArray[np.float64]:
     # Adding zero turns -0.0 into 0.0.
     return np.round(coordinates, DECIMALS) + 0.0
+
+
+def _still_valid(geometry: Geometries) -> Geometries:
+    """Mend polygons that rounding made cross themselves; what would vanish stays as it is."""
+    for index in np.flatnonzero(~shapely.is_valid(geometry) & ~shapely.is_missing(geometry)):
+        if not np.isfinite(shapely.bounds(geometry[index])).all():
+            continue
+        mended = shapely.set_precision(shapely.make_valid(geometry[index]), 10.0**-DECIMALS)
+        polygons = [one for one in shapely.get_parts(mended) if isinstance(one, shapely.Polygon)]
+        if polygons:
+            geometry[index] = shapely.transform(shapely.multipolygons(polygons), _rounded)
+    return geometry
 
 
 def _cut_at_antimeridian(geometry: shapely.Geometry) -> shapely.Geometry:

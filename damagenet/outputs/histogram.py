@@ -3,17 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from damagenet.outputs.style import COLOURS
-
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One bar, in the units of a 100 x 100 drawing."""
+    """One bar of the histogram."""
 
-    x: float
-    width: float
     height: float
-    colour: str
+    """In percent of the tallest."""
+    undamaged: float
+    """Part of its width that lies below the threshold, in percent."""
     count: int
     low: float
     high: float
@@ -28,14 +26,12 @@ class Histogram:
 
     @property
     def bars(self) -> list[Bar]:
-        """The bars from left to right; the tallest is 100 high."""
+        """The bars from left to right."""
         step, tallest = 1 / len(self.counts), max(*self.counts, 1)
         return [
             Bar(
-                x=100 * number * step,
-                width=100 * step * 0.88,
                 height=100 * count / tallest,
-                colour=COLOURS["damaged" if number * step >= self.threshold else "undamaged"],
+                undamaged=100 * min(max(self.threshold / step - number, 0.0), 1.0),
                 count=count,
                 low=number * step,
                 high=(number + 1) * step,

@@ -10,7 +10,7 @@ import numpy as np
 import rasterio
 from affine import Affine
 from numpy.typing import NDArray
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import DatasetWriter
 from rasterio.shutil import copy as copy_raster
 from rasterio.windows import Window
@@ -23,6 +23,7 @@ from damagenet.outputs.burning import burn_buildings
 from damagenet.outputs.layer import VectorLayer
 from damagenet.outputs.style import sidecar_qml
 from damagenet.outputs.words import abstract, statements
+from data_prep.opening import GDAL_ERRORS
 
 FINEST_M, COARSEST_M = 2.0, 5.0
 """Ground sampling of the map of buildings: fine where the map stays small, else coarser."""
@@ -186,5 +187,5 @@ def _translated(path: Path) -> Iterator[None]:
             # A picture without georeference has a map without one.
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             yield
-    except RasterioError as err:
+    except GDAL_ERRORS as err:
         raise unwritable(path, err) from err

@@ -11,6 +11,7 @@ import jinja2
 
 from damagenet import __version__
 from damagenet.assessment import Assessment
+from damagenet.card import ChipGround
 from damagenet.outputs.atomic import appears
 from damagenet.outputs.batches import Batches
 from damagenet.outputs.highlights import SHOWN, Highlight, Highlights
@@ -20,7 +21,7 @@ from damagenet.outputs.pictures import Picture, chip_pictures, scene_picture
 from damagenet.outputs.placement import pixel_placer
 from damagenet.outputs.style import COLOURS, RAMP
 from damagenet.outputs.summary import Summary, summarise, used_threshold
-from damagenet.outputs.words import MEANINGS, REASONS, WINDOW_NOTE
+from damagenet.outputs.words import MEANINGS, REASONS, advice
 from data_prep.scene import Scene
 
 
@@ -93,7 +94,8 @@ def _render(assessment: Assessment, batches: Batches, scene: Scene, files: Seque
         ramp=RAMP,
         meanings=MEANINGS,
         reasons=REASONS,
-        window_note=WINDOW_NOTE,
+        advice=advice(assessment.card),
+        window=_window(assessment.card.chip),
         version=__version__,
     )
 
@@ -151,6 +153,10 @@ def _galleries(
         )
         for title, note, units in rows
     ]
+
+
+def _window(ground: ChipGround) -> str:
+    return f"{ground.width_m:.0f} × {ground.height_m:.0f} m"
 
 
 def _label_counts(summary: Summary) -> dict[str, int]:

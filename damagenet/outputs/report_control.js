@@ -1,13 +1,19 @@
 // Moves the picture: pointer, touch, wheel, keyboard, and the page's buttons.
+const closest = Math.max(4, data.metres / 0.1); // a pixel of the screen is a tenth of a metre
+
+function unpin() { pinned = -1; tip.hidden = true; }
+
 function zoom(factor, x, y) {
-  const scale = Math.min(24, Math.max(view.whole * 0.8, view.scale * factor));
+  const scale = Math.min(closest, Math.max(view.whole * 0.8, view.scale * factor));
   const [px, py] = toPicture(x, y);
   Object.assign(view, { scale, x: x - px * scale, y: y - py * scale });
+  unpin();
   redraw();
 }
 
 function showAll() {
   const scale = Math.min(box.clientWidth / data.width, box.clientHeight / data.height);
+  unpin();
   Object.assign(view, { scale, whole: scale, x: (box.clientWidth - data.width * scale) / 2, y: (box.clientHeight - data.height * scale) / 2 });
   redraw();
 }
@@ -25,7 +31,7 @@ function resize() {
 }
 
 function goTo(px, py) {
-  const scale = Math.min(24, Math.max(view.whole * 3, box.clientHeight / (250 / data.metres)));
+  const scale = Math.min(closest, Math.max(view.whole * 3, box.clientHeight / (250 / data.metres)));
   Object.assign(view, { scale, x: box.clientWidth / 2 - px * scale, y: box.clientHeight / 2 - py * scale });
   pinned = find(box.clientWidth / 2, box.clientHeight / 2);
   box.scrollIntoView({ block: "center" });
@@ -67,7 +73,7 @@ canvas.addEventListener("pointermove", (event) => {
   } else {
     view.x += x - before[0];
     view.y += y - before[1];
-    tip.hidden = true;
+    unpin();
     redraw();
   }
 });
@@ -95,11 +101,11 @@ canvas.addEventListener("dblclick", (event) => zoom(2, ...place(event)));
 canvas.addEventListener("keydown", (event) => {
   const step = 60, middle = [box.clientWidth / 2, box.clientHeight / 2];
   const moves = { ArrowLeft: [step, 0], ArrowRight: [-step, 0], ArrowUp: [0, step], ArrowDown: [0, -step] };
-  if (moves[event.key]) { view.x += moves[event.key][0]; view.y += moves[event.key][1]; redraw(); }
+  if (moves[event.key]) { view.x += moves[event.key][0]; view.y += moves[event.key][1]; unpin(); redraw(); }
   else if (event.key === "+" || event.key === "=") zoom(1.4, ...middle);
   else if (event.key === "-") zoom(1 / 1.4, ...middle);
   else if (event.key === "0") showAll();
-  else if (event.key === "Escape") { pinned = -1; tip.hidden = true; redraw(); }
+  else if (event.key === "Escape") { unpin(); redraw(); }
   else return;
   event.preventDefault();
 });
@@ -110,12 +116,14 @@ document.querySelectorAll("[data-zoom]").forEach((button) => button.addEventList
 document.querySelectorAll("[data-label]").forEach((check) => check.addEventListener("change", () => {
   const label = Number(check.dataset.label);
   if (check.checked) hidden.delete(label); else hidden.add(label);
+  unpin();
   redraw();
 }));
 document.querySelectorAll("[data-x]").forEach((button) => button.addEventListener("click", () => goTo(Number(button.dataset.x), Number(button.dataset.y))));
 strength.addEventListener("input", redraw);
-if (least) least.addEventListener("input", () => {
+least.addEventListener("input", () => {
   document.getElementById("least-value").textContent = Number(least.value).toFixed(2);
+  unpin();
   redraw();
 });
 

@@ -32,7 +32,7 @@ function binMarks() {
     const left = column * data.side, top = data.row[index] * data.side;
     const path = new Path2D();
     path.rect(left, top, data.side, data.side);
-    return { path, point: null, mean: data.mean[index], box: [left, top, left + data.side, top + data.side] };
+    return { path, point: null, p: data.mean[index], box: [left, top, left + data.side, top + data.side] };
   });
 }
 
@@ -81,8 +81,7 @@ const hatch = (() => {
 })();
 
 function shown(mark) {
-  if (!units) return true;
-  if (hidden.has(mark.label)) return false;
+  if (units && hidden.has(mark.label)) return false;
   const floor = Number(least.value);
   return floor === 0 || (mark.p !== null && mark.p >= floor);
 }
@@ -117,28 +116,48 @@ function draw() {
   drawScale();
 }
 
-function drawMark(mark, size, strong) {
-  const colour = units ? data.colours[mark.label] : (mark.mean === null ? data.colours[3] : blend(mark.mean));
-  const fill = Number(strength.value);
-  let path = mark.path;
-  if (mark.point) {
-    path = new Path2D();
-    path.arc(mark.point[0], mark.point[1], size, 0, 2 * Math.PI);
+// Label by label, as in the legend: the outline and the shape tell apart what colour alone may not.
+const dashes = [[], [6, 3], [1.5, 2.5], []];
+
+function symbol(mark, size) {
+  const [x, y] = mark.point, path = new Path2D(), half = size * 0.8;
+  if (mark.label === 1) for (const [dx, dy] of [[0, -size], [size, 0], [0, size], [-size, 0]]) path.lineTo(x + dx, y + dy);
+  else if (mark.label === 2) path.rect(x - half, y - half, 2 * half, 2 * half);
+  else if (mark.label === 3) for (const turn of [-1, 1]) { path.moveTo(x - half, y - turn * half); path.lineTo(x + half, y + turn * half); }
+  else path.arc(x, y, size, 0, 2 * Math.PI);
+  if (mark.label !== 3) path.closePath();
+  return path;
+}
+
+function drawCross(path, colour, strong) {
+  for (const [width, ink] of [[strong ? 6 : 4, "#ffffff"], [2, colour]]) {
+    pen.lineWidth = width / view.scale;
+    pen.strokeStyle = ink;
+    pen.stroke(path);
   }
+}
+
+function drawMark(mark, size, strong) {
+  const colour = units ? data.colours[mark.label] : (mark.p === null ? data.colours[3] : blend(mark.p));
+  const fill = Number(strength.value);
+  const path = mark.point ? symbol(mark, size) : mark.path;
   if (!path) return;
-  const unjudged = units ? mark.label === 3 : mark.mean === null;
+  const unjudged = mark.p === null;
+  if (unjudged && mark.point) { drawCross(path, colour, strong); return; }
   // A dot far away, a ring near by, so that the house inside can be seen.
   const ring = mark.point && size * view.scale > 12;
   const dot = mark.point && !ring;
   pen.globalAlpha = ring ? fill * 0.3 : Math.min(1, fill + (strong ? 0.25 : 0) + (dot ? 0.4 : 0));
-  pen.fillStyle = unjudged && !mark.point ? hatch : colour;
+  pen.fillStyle = unjudged ? hatch : colour;
   pen.fill(path, "evenodd");
   pen.globalAlpha = 1;
   if (!units && !strong) return;
-  pen.lineWidth = (strong ? 5 : (ring ? 2.5 : (dot ? 1 : 1.4))) / view.scale;
+  pen.lineWidth = (strong ? 5 : (ring ? 2.5 : (dot ? 1 : 1.6))) / view.scale;
   pen.strokeStyle = strong || dot ? "#ffffff" : colour;
+  pen.setLineDash(strong || dot || !units ? [] : dashes[mark.label].map((length) => length / view.scale));
   pen.globalAlpha = strong || ring ? 1 : Math.min(1, fill * 2 + 0.1);
   pen.stroke(path);
+  pen.setLineDash([]);
   pen.globalAlpha = 1;
   if (strong) { pen.lineWidth = 2.4 / view.scale; pen.strokeStyle = colour; pen.stroke(path); }
 }
@@ -190,7 +209,9 @@ function tellUnit(index) {
   if (columns.valid_fraction[index] < 1) line(`usable pixels: ${Math.round(100 * columns.valid_fraction[index])} %`);
   const told = ["label", "p_damaged", "lon", "lat", "valid_fraction", "unit_id", "reason"];
   for (const [name, values] of Object.entries(columns)) {
-    if (!told.includes(name) && values[index] !== null) line(`${name}: ${values[index]}`, "div", "own");
+    // The caller's id column says again what stands above.
+    const fresh = values[index] !== null && values[index] !== columns.unit_id[index];
+    if (!told.includes(name) && fresh) line(`${name}: ${values[index]}`, "div", "own");
   }
 }
 

@@ -12,7 +12,16 @@ COLOURS: dict[str, str] = {
     "undamaged": "#1b8a7a",
     "not-judged": "#8a8f98",
 }
-"""Colour of each label, in the order of a legend; lightness differs as well as hue."""
+"""Colour of each label, in the order of a legend."""
+
+MARKERS: dict[str, str] = {
+    "damaged": "circle",
+    "uncertain": "diamond",
+    "undamaged": "square",
+    "not-judged": "cross2",
+}
+OUTLINES: dict[str, str] = {"damaged": "solid", "uncertain": "dash", "undamaged": "dot"}
+"""Shapes and outlines by label, in QGIS words: red and green are not all that tells them apart."""
 
 RAMP: tuple[tuple[float, str], ...] = (
     (0.0, "#1b8a7a"),
@@ -63,17 +72,18 @@ def _add_labels(root: Xml.Element, geometry: Geometry) -> None:
         kind = "fill" if geometry == "polygon" else "marker"
         symbol = Xml.SubElement(symbols, "symbol", type=kind, name=name, alpha="1")
         if geometry == "point":
-            _add_marker(symbol, colour)
+            _add_marker(symbol, colour, MARKERS[label])
         elif label == "not-judged":
             _add_hatch(symbol, colour)
         else:
-            _add_fill(symbol, colour)
+            _add_fill(symbol, colour, OUTLINES[label])
 
 
-def _add_fill(symbol: Xml.Element, colour: str) -> None:
+def _add_fill(symbol: Xml.Element, colour: str, outline: str) -> None:
     options = {
         "color": _rgba(colour, 140),
         "outline_color": _rgba(colour, 255),
+        "outline_style": outline,
         "outline_width": "0.4",
         "style": "solid",
     }
@@ -90,11 +100,12 @@ def _add_hatch(symbol: Xml.Element, colour: str) -> None:
     _add_layer(symbol, "SimpleFill", options)
 
 
-def _add_marker(symbol: Xml.Element, colour: str) -> None:
+def _add_marker(symbol: Xml.Element, colour: str, shape: str) -> None:
     options = {
-        "name": "circle",
+        "name": shape,
         "color": _rgba(colour, 230),
-        "outline_color": "255,255,255,255",
+        # A cross is all outline.
+        "outline_color": _rgba(colour, 255) if shape == "cross2" else "255,255,255,255",
         "outline_width": "0.3",
         "size": "2.6",
     }

@@ -29,6 +29,28 @@ WINDOW_NOTE = (
 )
 
 
+NEARLY_ALL = 0.9
+"""From this share of false alarms on, a flag says next to nothing."""
+
+
+def advice(card: Card) -> str:
+    """Return what a reader should do about the card's headline; empty where totals are counts."""
+    alarms = card.score("post-event", "false_alarm_rate")
+    if alarms is None:
+        return "Nobody measured how often it is wrong after a storm: check every flag by eye."
+    if alarms.value > NEARLY_ALL:
+        return (
+            "It flags nearly everything in a picture taken after a storm, damaged or not: a flag "
+            "by itself says next to nothing. Check by eye before you act on one."
+        )
+    if card.ranking_only:
+        return (
+            "Use the map to decide where to look first. The totals say how many the model flagged, "
+            "not how many are damaged."
+        )
+    return ""
+
+
 def statements(card: Card) -> dict[str, str]:
     """Return what stands in the metadata of every map, by key, in the order of reading."""
     return {

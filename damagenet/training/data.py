@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 from torch.utils.data import DataLoader, DistributedSampler, Sampler
 
+from damagenet.errors import DataError
 from damagenet.recipe import Recipe
 from data_prep.augmentation import Augmentation, build_augmentation
 from data_prep.datasets import Item, TileDataset
@@ -79,7 +80,8 @@ def open_training_data(recipe: Recipe, tiles: HarveyTiles | None = None) -> Trai
 
     Raises:
         ConfigError: If the split or the augmentation is unknown.
-        DataError: If the data set is missing or incomplete, or a part of the split is empty.
+        DataError: If the data set is missing or incomplete, a part of the split is empty, or
+            training or validation lacks a class.
         LeakError: If the split leaks and the recipe does not allow it.
     """
     augmentation = build_augmentation(recipe.data.augmentation, recipe.training.seed)
@@ -92,6 +94,11 @@ def open_training_data(recipe: Recipe, tiles: HarveyTiles | None = None) -> Trai
         limit=recipe.data.limit,
         seed=recipe.training.seed,
     )
+    # The threshold is fitted on the validation part: better refused now than hours later.
+    if len(np.unique(tiles.labels[split.validation])) < 2:
+        raise DataError(
+            f"the validation part of split {split.name!r} lacks a class: choose another split"
+        )
     return TrainingData(tiles=tiles, split=split, augmentation=augmentation)
 
 

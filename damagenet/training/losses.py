@@ -6,7 +6,7 @@ from torch import Tensor, tensor
 from torch.nn import functional as F
 
 from damagenet.errors import ConfigError
-from damagenet.recipe import Choice
+from damagenet.recipe import Choice, check_choice
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """Logits (N,) and labels (N,) of 0 or 1 in, mean loss out."""
@@ -37,10 +37,5 @@ LOSSES: dict[str, Callable[..., Loss]] = {"bce": bce}
 
 def build_loss(choice: Choice) -> Loss:
     """Return the loss; raise ConfigError if its name or a parameter is unknown or out of range."""
-    if choice.name not in LOSSES:
-        choices = ", ".join(sorted(LOSSES))
-        raise ConfigError(f"unknown loss {choice.name!r}; choose one of: {choices}")
-    try:
-        return LOSSES[choice.name](**choice.parameters)
-    except TypeError as err:
-        raise ConfigError(f"loss {choice.name!r}: {err}") from err
+    check_choice("loss", choice, LOSSES)
+    return LOSSES[choice.name](**choice.parameters)

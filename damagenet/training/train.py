@@ -2,32 +2,32 @@
 
 import json
 import logging
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from lightning import Trainer, seed_everything
+from lightning.pytorch.utilities import rank_zero_only
 
 from damagenet.bundle import CARD_FILE, Bundle, load_bundle, save_bundle
-from damagenet.errors import ConfigError, OutputError
+from damagenet.errors import OutputError
 from damagenet.recipe import Recipe
 from damagenet.training.card import make_card
+from damagenet.training.checks import check_recipe
 from damagenet.training.data import TrainingData, open_training_data, pixel_statistics
 from damagenet.training.lightning_module import DamageModule, network_state
-from damagenet.training.losses import build_loss
 from damagenet.training.trainer import (
     BEST,
     LAST,
+    LOGS,
     Hardware,
     fit_or_interrupt,
     make_trainer,
     without_advice,
 )
-from data_prep.augmentation import build_augmentation
 from models.classifier import Classifier
-from models.factory import build_network, check_model
-from models.optimisers import check_optimizer
-from models.schedules import check_schedule
+from models.factory import build_network
 
 if TYPE_CHECKING:
     from data_prep.harvey import HarveyTiles
@@ -58,7 +58,7 @@ def train(
         recipe: What to train, on what, and how.
         out: Gets the recipe, checkpoints, logs and the bundle.
         tiles: The prepared data set; without it `recipe.data.path` is opened.
-        resume: Continue what is in `out`; otherwise it is replaced.
+        resume: Continue what is in `out`; otherwise a training that lies there is deleted.
         devices: Devices (processes, on a CPU) on this machine.
         nodes: Machines.
         command: What is written into the card as the command that made it.
@@ -73,11 +73,11 @@ def train(
         EvaluationError: If the training diverged.
     """
     check_recipe(recipe)
-    _claim(out, recipe, resume=resume)
-    if resume and (out / BUNDLE / CARD_FILE).exists():
+    if resume and _is_finished(out, recipe):
         log.info("%s is already trained: %s", recipe.name, out / BUNDLE)
         return load_bundle(out / BUNDLE)
     data = open_training_data(recipe, tiles)
+    _claim(out, recipe, resume=resume)
     log.info("%s", data.split.description)
     network = _start_network(recipe, data)
     hardware = Hardware(devices=devices, nodes=nodes)
@@ -90,45 +90,37 @@ def train(
     return load_bundle(out / BUNDLE)
 
 
-def check_recipe(recipe: Recipe) -> None:
-    """Check every name and value of a recipe without reading data.
-
-    Raises:
-        ConfigError: If a name, a parameter or a combination is unknown or out of range.
-    """
-    check_model(recipe.model)
-    check_optimizer(recipe.training.optimizer)
-    check_schedule(recipe.training.schedule)
-    build_loss(recipe.training.loss)
-    build_augmentation(recipe.data.augmentation, recipe.training.seed)
-    transfer, weights = recipe.training.transfer, recipe.model.weights
-    if transfer == "scratch" and weights is not None:
-        raise ConfigError(
-            f"model.weights is {weights!r} but training.transfer is scratch: choose finetune or "
-            "linear_probe, or leave the weights out"
+def _is_finished(out: Path, recipe: Recipe) -> bool:
+    """Whether the folder holds this training whole; raise OutputError if it holds another."""
+    path = out / RECIPE_FILE
+    if path.exists() and path.read_text(encoding="utf-8") != _told(recipe):
+        raise OutputError(
+            f"{out} holds a training by another recipe ({path}): choose another folder, or "
+            "start it anew with --no-resume"
         )
-    if transfer != "scratch" and weights is None:
-        raise ConfigError(f"training.transfer {transfer} needs model.weights: name a bundle")
+    return path.exists() and (out / BUNDLE / CARD_FILE).exists()
 
 
+@rank_zero_only
 def _claim(out: Path, recipe: Recipe, *, resume: bool) -> None:
-    """Make the folder this recipe's own; raise OutputError where it belongs to another."""
-    told = json.dumps(recipe.model_dump(mode="json"), indent=2) + "\n"
+    """Make the folder this recipe's own, without what an earlier training left if not resumed."""
     path = out / RECIPE_FILE
     try:
         out.mkdir(parents=True, exist_ok=True)
-        if resume and path.exists() and path.read_text(encoding="utf-8") != told:
-            raise OutputError(
-                f"{out} holds a training by another recipe ({path}): choose another folder, or "
-                "start it anew with --no-resume"
-            )
-        path.write_text(told, encoding="utf-8")
+        if not resume and path.exists():
+            for name in (f"{BEST}.ckpt", f"{LAST}.ckpt"):
+                (out / name).unlink(missing_ok=True)
+            for name in (BUNDLE, LOGS):
+                shutil.rmtree(out / name, ignore_errors=True)
+        path.write_text(_told(recipe), encoding="utf-8")
     except FileExistsError as err:
         raise OutputError(f"{out} is a file: name a folder") from err
     except OSError as err:
-        if isinstance(err, OutputError):
-            raise
         raise OutputError(f"cannot write to {out}: {err.strerror}") from err
+
+
+def _told(recipe: Recipe) -> str:
+    return json.dumps(recipe.model_dump(mode="json"), indent=2) + "\n"
 
 
 def _start_network(recipe: Recipe, data: TrainingData) -> Classifier:
@@ -136,15 +128,7 @@ def _start_network(recipe: Recipe, data: TrainingData) -> Classifier:
     if recipe.model.weights is None:
         mean, std = pixel_statistics(data.tiles.pixels, data.split.train)
         return build_network(recipe.model, pixel_mean=mean, pixel_std=std)
-    source = load_bundle(recipe.model.weights)
-    for part in ("architecture", "activation"):
-        own, theirs = getattr(recipe.model, part), getattr(source.card.model, part)
-        if own != theirs:
-            raise ConfigError(
-                f"model.{part} is {own.name!r} but the weights in {recipe.model.weights!r} are of "
-                f"{theirs.name!r} ({theirs.parameters}): name the same"
-            )
-    return source.network.train()
+    return load_bundle(recipe.model.weights).network.train()
 
 
 def _fit(

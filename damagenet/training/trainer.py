@@ -57,19 +57,31 @@ class Hardware:
         return self.devices * self.nodes
 
 
-class EpochSeed(Callback):
-    """Seeds every epoch by itself, so that a continued training repeats an uninterrupted one."""
+class StepSeed(Callback):
+    """Seeds every step by itself, so that a continued training repeats an uninterrupted one.
+
+    Augmentation is seeded by the epoch, as its batches are drawn ahead of their steps; what the
+    network draws (dropout) by the step, as Lightning draws from the same numbers between epochs.
+    """
 
     def __init__(self, seed: int, augmentation: Augmentation) -> None:
         self.seed = seed
         self.augmentation = augmentation
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the random numbers of dropout and augmentation anew."""
+        """Start the random numbers of the augmentation anew."""
         del pl_module
-        here = (self.seed * 100_003 + trainer.current_epoch * 1_009 + trainer.global_rank) % 2**32
-        torch.manual_seed(here)
-        self.augmentation.reseed(here)
+        self.augmentation.reseed(self._seed_of(trainer, trainer.current_epoch))
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: object, batch_idx: int
+    ) -> None:
+        """Start the random numbers of the network anew."""
+        del pl_module, batch, batch_idx
+        torch.manual_seed(self._seed_of(trainer, trainer.global_step))
+
+    def _seed_of(self, trainer: Trainer, number: int) -> int:
+        return (self.seed * 100_003 + number * 1_009 + trainer.global_rank) % 2**32
 
 
 def make_trainer(
@@ -121,7 +133,7 @@ def _callbacks(
         save_last=True,
         enable_version_counter=False,
     )
-    callbacks: list[Callback] = [EpochSeed(settings.seed, augmentation)]
+    callbacks: list[Callback] = [StepSeed(settings.seed, augmentation)]
     if settings.average_weights:
         callbacks.append(WeightAveraging(avg_fn=_moving_average(settings.average_weights)))
     if settings.early_stopping.patience:

@@ -1,0 +1,49 @@
+"""One ground in many encodings gets one answer from the shipped model."""
+
+import pandas as pd
+import pytest
+
+from damagenet.engine.batch import assess_scenes
+from damagenet.options import AssessOptions
+
+BASELINE = "00_baseline_utm15_rgb8"
+SHALLOW = (
+    "01_tiled_lzw_bandinterleave",
+    "02_jpeg_ycbcr_tiled",
+    "03_bigtiff",
+    "04_rgba",
+    "05_nodata0",
+    "06_internal_mask",
+)
+DEEP = (
+    "07_uint16_x257_rgb",
+    "08_uint16_11bit_rgb",
+    "09_uint16_4band_bgrn_11bit",
+    "10_float32_0_1",
+)
+
+
+@pytest.fixture(scope="module")
+def verdicts(harvey_data, tmp_path_factory):
+    """The records of every encoding, by name."""
+    folder = harvey_data / "edge_rasters" / "encodings"
+    out = tmp_path_factory.mktemp("encodings")
+    every = [folder / f"{name}.tif" for name in (BASELINE, *SHALLOW, *DEEP)]
+    reversed_bands = [path for path in every if path.stem.startswith("09")]
+    plain = [path for path in every if path not in reversed_bands]
+    assess_scenes(plain, out, AssessOptions(format="csv"))
+    assess_scenes(reversed_bands, out, AssessOptions(format="csv", bands="3,2,1"))
+    return {path.stem: pd.read_csv(out / path.stem / "damage.csv") for path in every}
+
+
+@pytest.mark.parametrize("name", SHALLOW)
+def test_8_bit_encodings_agree_in_p_where_both_have_the_ground(verdicts, name):
+    first, second = verdicts[BASELINE], verdicts[name]
+    both = first["p_damaged"].notna() & (first["valid_fraction"] == second["valid_fraction"])
+    assert both.sum() >= 12
+    assert (first["p_damaged"] - second["p_damaged"])[both].abs().max() <= 0.03
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_deeper_encodings_agree_in_the_label(verdicts, name):
+    assert (verdicts[BASELINE]["label"] == verdicts[name]["label"]).mean() >= 0.95
