@@ -29,7 +29,7 @@ def run() -> None:
     """Run the command line: exit code 0 ok, 1 failed, 2 wrong usage, 3 some scenes failed."""
     logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.INFO)
     try:
-        app()
+        app(prog_name="damagenet")
     except DamageNetError as err:
         sys.stderr.write(f"damagenet: {err}\n")
         sys.exit(1)

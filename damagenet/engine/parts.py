@@ -151,7 +151,11 @@ def whole_or_none(folder: Path) -> Iterator[None]:
 
 
 def clear_results(folder: Path) -> None:
-    """Remove everything that damagenet wrote into a scene's folder, and the folder if empty."""
+    """Remove everything that damagenet wrote into a scene's folder, and the folder if empty.
+
+    Raises:
+        OutputError: If a file cannot be removed.
+    """
     try:
         for path in _ours(folder):
             path.unlink()

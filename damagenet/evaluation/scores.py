@@ -59,7 +59,11 @@ class Scores(Settings):
     precision: Estimate
 
     def estimate(self, metric: str) -> Estimate:
-        """Return one score by its name, one of METRICS."""
+        """Return one score by its name, one of METRICS.
+
+        Raises:
+            EvaluationError: If the name is no metric.
+        """
         found = getattr(self, metric)
         if not isinstance(found, Estimate):
             raise EvaluationError(f"unknown metric {metric!r}; choose one of: {', '.join(METRICS)}")
