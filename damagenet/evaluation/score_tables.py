@@ -94,8 +94,10 @@ def _confusion(scores: Scores) -> str:
 def _interval_remark(scored: list[Scores]) -> Iterator[str]:
     few = [scores.blocks for scores in scored if scores.blocks < MIN_BLOCKS]
     if few:
+        least, most = min(few), max(few)
+        count = f"{least} to {most}" if least < most else f"{least}"
         yield (
-            f"with {min(few)} to {max(few)} spatial blocks, fewer than {MIN_BLOCKS}, intervals are "
+            f"with {count} spatial block(s), fewer than {MIN_BLOCKS}, intervals are "
             "exact binomial ones: too narrow where neighbours are alike"
         )
 
