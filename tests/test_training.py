@@ -147,11 +147,12 @@ def test_two_processes_train_together(tmp_path):
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=400,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["64", "64"]
+    # Both write to one stream, so their lines may run together.
+    assert "".join(done.stdout.split()) == "6464"
     assert load_bundle(tmp_path / "out" / "bundle").card.name == "made"
 
 
