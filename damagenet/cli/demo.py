@@ -57,7 +57,9 @@ def command(
 
 def _demo_scenes(out: Path, scene: Path | None, buildings: Path | None) -> list[DemoScene]:
     if scene is not None:
-        return [DemoScene(name=scene.stem, scene=scene, buildings=buildings, known="nothing was told about this scene")]
+        return [
+            DemoScene(name=scene.stem, scene=scene, buildings=buildings, known="no survey given")
+        ]
     if buildings is not None:
         raise ConfigError(f"--buildings {buildings} needs its --scene")
     data = os.environ.get("DAMAGENET_DATA")
