@@ -17,8 +17,9 @@ from data_prep.scene import Scene, SceneOptions, nothing_valid, too_coarse
 from data_prep.survey import WHOLE_READ_PX
 from data_prep.windows import Grid
 
-CHIPS_PER_S = 500.0
-"""Chips judged per second that the estimate of time assumes (two CPU cores, compact network)."""
+CHIPS_PER_S = 1000.0
+"""Chips judged per second that the estimate of time assumes: two idle CPU cores and the shipped
+network did 1,080 to 1,200, files included (`benchmarks/throughput.py`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

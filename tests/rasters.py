@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import geopandas as gpd
 import numpy as np
 import rasterio
+import shapely
 from affine import Affine
 from rasterio.windows import Window
 
@@ -54,3 +56,17 @@ def read_one(path: Path, window: Window, options: SceneOptions | None = None):
     with Scene.open(path, options) as scene:
         chips = scene.read_chips([window], size_px=128)
     return chips.images[0][0], chips.valid[0]
+
+
+def place(col: float, row: float) -> tuple[float, float]:
+    """Return the EPSG:32615 coordinates of a pixel place of the test scene."""
+    return UTM.c + col * UTM.a, UTM.f + row * UTM.e
+
+
+def box(left: float, top: float, right: float, bottom: float) -> shapely.Polygon:
+    (west, north), (east, south) = place(left, top), place(right, bottom)
+    return shapely.box(west, south, east, north)
+
+
+def frame_of(shapes, **columns) -> gpd.GeoDataFrame:
+    return gpd.GeoDataFrame(columns, geometry=list(shapes), crs="EPSG:32615")

@@ -1,11 +1,10 @@
 """Hidden ground is found under the chips it covers."""
 
-import geopandas as gpd
 import numpy as np
 import pytest
 import shapely
 from affine import Affine
-from rasters import UTM, noise, write_raster
+from rasters import UTM, box, frame_of, noise, place, write_raster
 
 from damagenet.card import ChipGround
 from damagenet.errors import FootprintError
@@ -15,20 +14,6 @@ from data_prep.windows import Grid
 
 GROUND = ChipGround()
 SIZE_PX = 400
-
-
-def place(col: float, row: float) -> tuple[float, float]:
-    """Return the EPSG:32615 coordinates of a pixel place of the test scene."""
-    return UTM.c + col * UTM.a, UTM.f + row * UTM.e
-
-
-def box(left: float, top: float, right: float, bottom: float) -> shapely.Polygon:
-    (west, north), (east, south) = place(left, top), place(right, bottom)
-    return shapely.box(west, south, east, north)
-
-
-def frame_of(shapes, **columns) -> gpd.GeoDataFrame:
-    return gpd.GeoDataFrame(columns, geometry=list(shapes), crs="EPSG:32615")
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import pytest
 import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rasters import UTM, noise, write_raster
+from rasters import box, frame_of, noise, place, write_raster
 
 from damagenet.card import ChipGround
 from damagenet.errors import FootprintError
@@ -25,20 +25,6 @@ from data_prep.scene import Scene, SceneOptions
 
 GROUND = ChipGround()
 SIZE_PX = 400
-
-
-def place(col: float, row: float) -> tuple[float, float]:
-    """Return the EPSG:32615 coordinates of a pixel place of the test scene."""
-    return UTM.c + col * UTM.a, UTM.f + row * UTM.e
-
-
-def box(left: float, top: float, right: float, bottom: float) -> shapely.Polygon:
-    (west, north), (east, south) = place(left, top), place(right, bottom)
-    return shapely.box(west, south, east, north)
-
-
-def frame_of(shapes, **columns) -> gpd.GeoDataFrame:
-    return gpd.GeoDataFrame(columns, geometry=list(shapes), crs="EPSG:32615")
 
 
 @pytest.fixture
