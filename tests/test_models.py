@@ -2,13 +2,11 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import nn
 
 from damagenet.errors import ConfigError
 from damagenet.recipe import Choice, ModelSettings
-from models.activations import ACTIVATIONS, Activation, activation_maker, build_activation
+from models.activations import ACTIVATIONS, Activation, activation_maker
 from models.classifier import Classifier
 from models.factory import ARCHITECTURES, build_network
 from models.optimisers import build_optimizer, parameter_roles
@@ -88,39 +86,6 @@ def test_every_activation_keeps_the_shape_and_trains(name):
     loss.backward()
     assert torch.isfinite(loss)
     assert net.head.weight.grad is not None
-
-
-@given(slope=st.floats(0, 1))
-@settings(max_examples=25, deadline=None)
-def test_parameters_reach_the_function(slope):
-    layer = build_activation("leaky_relu", negative_slope=slope)
-    x = torch.tensor([-2.0, 3.0])
-    assert torch.allclose(layer(x), torch.tensor([-2.0 * slope, 3.0]))
-
-
-@pytest.mark.parametrize(
-    ("choice", "message"),
-    [
-        (Choice(name="rleu"), "unknown activation 'rleu'; choose one of: celu, elu"),
-        (Choice(name="relu", parameters={"slope": 1}), "has no parameter 'slope'; it takes: none"),
-        (Choice(name="leaky_relu", parameters={"negative_slope": "steep"}), "cannot be made with"),
-        (Choice(name="gelu", parameters={"approximate": "roughly"}), "approximate='roughly'"),
-        (Choice(name="relu", parameters={"per": "channel"}), "no parameters per channel"),
-        (Choice(name="prelu", parameters={"per": "pixel"}), "choose one of layer, channel"),
-    ],
-)
-def test_a_wrong_activation_is_refused(choice, message):
-    with pytest.raises(ConfigError, match=message):
-        activation_maker(choice)
-
-
-def test_every_site_owns_its_activation_with_one_parameter_per_channel():
-    net = network(activation={"name": "prelu", "per": "channel"})
-    sites = [module for module in net.modules() if isinstance(module, Activation)]
-    assert len({id(site.function) for site in sites}) == len(sites) == 9
-    assert sorted(count(site) for site in sites) == [32] * 3 + [64] * 4 + [128] * 2
-    shared = network(activation="prelu")
-    assert count(shared) == count(network()) + 9
 
 
 @pytest.mark.parametrize(

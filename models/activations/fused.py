@@ -1,0 +1,106 @@
+"""One compiled kernel for a function, forward and backward, that keeps only its input.
+
+Written out in torch's operations a function reads and writes the tensor once for every operation,
+and autograd keeps what lies between. Compiled, it is one pass each way, and backward computes
+again what it needs from the input. Measured figures: `benchmarks/activations.py`.
+"""
+
+import logging
+from collections.abc import Callable
+from functools import lru_cache, partial
+
+import torch
+from torch.utils.checkpoint import checkpoint
+
+from models.activations.function import Value
+
+log = logging.getLogger(__name__)
+
+SMALLEST = 1 << 18
+"""Tensors with fewer numbers are not worth a compilation, which takes seconds."""
+
+Fixed = tuple[tuple[str, float | int | str], ...]
+"""The parameters that are not trained, which become constants of the kernel."""
+
+
+def evaluate(
+    value: Value, fixed: Fixed, features: torch.Tensor, learned: dict[str, torch.Tensor]
+) -> torch.Tensor:
+    """Return the function's values, through a compiled kernel where that pays.
+
+    Args:
+        value: The formula.
+        fixed: Its constants.
+        features: Any shape; half precision is computed in float32 and returned as it came.
+        learned: Its trained parameters, shaped to broadcast over `features`.
+    """
+    if torch.compiler.is_compiling() or not _worth_it(features, learned):
+        return plain(value, fixed, features, learned)
+    if _compiler_works(features.device.type):
+        return _kernel(value, fixed)(features, learned)
+    return recomputed(value, fixed, features, learned)
+
+
+def plain(
+    value: Value, fixed: Fixed, features: torch.Tensor, learned: dict[str, torch.Tensor]
+) -> torch.Tensor:
+    """Return the function's values operation by operation: the reference for all other forms."""
+    half = features.dtype in (torch.bfloat16, torch.float16)
+    wide = features.float() if half else features
+    return value(wide, **dict(fixed), **learned).to(features.dtype)
+
+
+def recomputed(
+    value: Value, fixed: Fixed, features: torch.Tensor, learned: dict[str, torch.Tensor]
+) -> torch.Tensor:
+    """As `plain`, but keep only the input for backward and compute again what it needs."""
+    result: torch.Tensor = checkpoint(
+        partial(plain, value, fixed),
+        features,
+        learned,
+        use_reentrant=False,
+    )
+    return result
+
+
+def _worth_it(features: torch.Tensor, learned: dict[str, torch.Tensor]) -> bool:
+    """Whether gradients will be asked of a tensor that is large enough."""
+    tracked = features.requires_grad or any(each.requires_grad for each in learned.values())
+    return torch.is_grad_enabled() and tracked and features.numel() >= SMALLEST
+
+
+Kernel = Callable[[torch.Tensor, dict[str, torch.Tensor]], torch.Tensor]
+
+
+@lru_cache(maxsize=256)
+def _kernel(value: Value, fixed: Fixed) -> Kernel:
+    # A function of its own for each kernel: dynamo limits the variants per code object.
+    def kernel(features: torch.Tensor, learned: dict[str, torch.Tensor]) -> torch.Tensor:
+        return plain(value, fixed, features, learned)
+
+    kernel.__code__ = kernel.__code__.replace(co_name=f"kernel_{id(kernel):x}")
+    return torch.compile(kernel)
+
+
+def forget_kernels() -> None:
+    """Free all compiled kernels; the next call of a function compiles again."""
+    _kernel.cache_clear()
+    torch.compiler.reset()
+
+
+@lru_cache(maxsize=8)
+def _compiler_works(device: str) -> bool:
+    """Whether torch can compile for a device here; tries it once, and says so where it cannot."""
+    # It tells of a missing CUDA toolkit, which nobody has asked for.
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
+    try:
+        probe = torch.ones(8, device=device, requires_grad=True)
+        torch.compile(lambda x: x.sin() + 1)(probe).sum().backward()
+    # Whatever is missing (a C++ compiler, Triton, a header) the plain form computes the same.
+    except Exception as err:  # noqa: BLE001
+        reason = str(err).strip().splitlines()[0][:160] if str(err).strip() else type(err).__name__
+        log.warning(
+            "activations run without compiled kernels on %s, slower but equal: %s", device, reason
+        )
+        return False
+    return True
