@@ -226,7 +226,8 @@ def save_bundle(folder: Path, card: Card, network: "Classifier", manifest: "pd.D
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        state = {name: value.contiguous() for name, value in network.state_dict().items()}
+        # Copies, as parameters that several sites share may not share memory in the file.
+        state = {name: value.clone().contiguous() for name, value in network.state_dict().items()}
         # Written by ourselves: safetensors' own writer makes files that only the owner can read.
         (partial / WEIGHTS_FILE).write_bytes(save(state))
         manifest[MANIFEST_COLUMNS].to_parquet(partial / MANIFEST_FILE, index=False)

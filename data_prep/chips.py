@@ -101,13 +101,43 @@ def cut_chips(
         width: Width of the raster in pixels.
         height: Height of the raster in pixels.
     """
+    raster = Box(0, 0, width, height)
+    copied = _copied_at_once(source, windows, size_px, raster)
+    if copied is not None:
+        return copied
     images = np.zeros((len(windows), 3, size_px, size_px), np.uint8)
     valid = np.zeros((len(windows), size_px, size_px), bool)
-    for group in _groups(windows, size_px, width, height):
+    for group in _groups(windows, size_px, raster):
         read = _Read(group.box, *source.read(group.box.window()))
         for number in group.members:
             put = _copy if _is_whole(windows[number], size_px) else _resample
             put(read, windows[number], images[number], valid[number])
+    return Chips(images=(images,), valid=valid)
+
+
+def _copied_at_once(
+    source: PixelSource, windows: Sequence[Window], size_px: int, raster: Box
+) -> Chips | None:
+    """Return the chips if all are whole pixels inside one box worth a read, as a grid's are.
+
+    Otherwise None. What comes out is the same as chip by chip, in half the time.
+    """
+    sides = np.array([(w.col_off, w.row_off, w.width, w.height) for w in windows]).reshape(-1, 4)
+    if not len(sides) or (sides[:, 2:] != size_px).any() or (sides % 1).any():
+        return None
+    places = sides[:, :2].astype(int)
+    (left, top), (right, bottom) = places.min(axis=0), places.max(axis=0) + size_px
+    box = Box(int(left), int(top), int(right), int(bottom))
+    wanted = len(windows) * size_px**2
+    if box.intersection(raster) != box or box.area > min(READ_LIMIT_PX, READ_WASTE * wanted):
+        return None
+    pixels, usable = source.read(box.window())
+    shown = pixels if usable.all() else pixels * usable
+    images = np.empty((len(windows), 3, size_px, size_px), np.uint8)
+    valid = np.empty((len(windows), size_px, size_px), bool)
+    for number, (col, row) in enumerate((places - (left, top)).tolist()):
+        part = slice(row, row + size_px), slice(col, col + size_px)
+        images[number], valid[number] = shown[:, *part], usable[part]
     return Chips(images=(images,), valid=valid)
 
 
@@ -134,9 +164,8 @@ def _footprint(window: Window, size_px: int) -> Box:
     )
 
 
-def _groups(windows: Sequence[Window], size_px: int, width: int, height: int) -> Iterator[_Group]:
+def _groups(windows: Sequence[Window], size_px: int, raster: Box) -> Iterator[_Group]:
     """Yield runs of neighbouring windows whose common box is worth one read."""
-    raster = Box(0, 0, width, height)
     boxes = {
         number: box
         for number, window in enumerate(windows)

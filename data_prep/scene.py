@@ -21,7 +21,7 @@ from data_prep.ground import pixel_metres, to_crs
 from data_prep.north_up import NorthUp, north_up
 from data_prep.opening import gdal_session, open_raster
 from data_prep.pixels import PixelSource
-from data_prep.survey import decimated, scene_scale, valid_share
+from data_prep.survey import decimated, decimated_size, scene_scale, valid_share
 
 COARSE_M = 3.0
 """Ground sampling above which a scene is not assessed unless forced (with 1 % to spare)."""
@@ -185,6 +185,10 @@ class Scene:
         """
         with gdal_session(self.path):
             return decimated(self._source, max_side_px)
+
+    def picture_size(self, max_side_px: int) -> tuple[int, int]:
+        """Return height and width in pixels of the scene's picture, without reading it."""
+        return decimated_size(self._source, max_side_px)
 
 
 def _grid_metres(path: Path, grid: NorthUp, options: SceneOptions) -> tuple[float, float]:

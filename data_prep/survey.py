@@ -17,13 +17,13 @@ SAMPLE_BLOCK_PX = 128
 
 def decimated(source: PixelSource, max_side_px: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the scene at most `max_side_px` long: uint8 (3, h, w) and valid (h, w)."""
-    return source.read(_everything(source), _decimated_size(source, max_side_px))
+    return source.read(_everything(source), decimated_size(source, max_side_px))
 
 
 def valid_share(source: PixelSource) -> float:
     """Return the share of pixels with a picture, 0..1: from overviews, or else from a sample."""
     if _is_quick(source):
-        size = _decimated_size(source, SURVEY_SIDE_PX)
+        size = decimated_size(source, SURVEY_SIDE_PX)
         return float(source.read_raw(_everything(source), size)[1].mean())
     windows = _sample_windows(source.dataset.width, source.dataset.height)
     return float(np.mean([source.read_raw(window)[1].mean() for window in windows]))
@@ -32,7 +32,7 @@ def valid_share(source: PixelSource) -> float:
 def sample(source: PixelSource) -> np.ndarray:
     """Return valid pixels (3, n) from all over the scene, from overviews where there are any."""
     if _is_quick(source):
-        raw, valid = source.read_raw(_everything(source), _decimated_size(source, SURVEY_SIDE_PX))
+        raw, valid = source.read_raw(_everything(source), decimated_size(source, SURVEY_SIDE_PX))
         return raw[:, valid]
     return stored_sample(source)
 
@@ -69,7 +69,8 @@ def _everything(source: PixelSource) -> Window:
     return Window(0, 0, source.dataset.width, source.dataset.height)
 
 
-def _decimated_size(source: PixelSource, max_side_px: int) -> tuple[int, int]:
+def decimated_size(source: PixelSource, max_side_px: int) -> tuple[int, int]:
+    """Return height and width in pixels of the scene decimated to a longer side."""
     height, width = source.dataset.height, source.dataset.width
     factor = max(1.0, max(height, width) / max_side_px)
     return max(1, round(height / factor)), max(1, round(width / factor))

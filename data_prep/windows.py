@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, isnan
 
 import numpy as np
 import shapely
@@ -182,18 +182,17 @@ class Grid:
         cols_px = (columns + 0.5) * self.cell_width_px
         rows_px = (rows + 0.5) * self.cell_height_px
         lons, lats = self.scene.lonlat(cols_px, rows_px)
+        values = (axis.tolist() for axis in (rows, columns, cols_px, rows_px, lons, lats))
         return [
             Unit(
-                row=int(row) * self.columns + int(column),
+                row=row * self.columns + column,
                 unit_id=f"r{row:04d}c{column:04d}",
                 kind=Kind.CELL,
-                windows=(self.chip.around(float(col_px), float(row_px)),),
-                lon=None if np.isnan(lon) else float(lon),
-                lat=None if np.isnan(lat) else float(lat),
+                windows=(self.chip.around(col_px, row_px),),
+                lon=None if isnan(lon) else lon,
+                lat=None if isnan(lat) else lat,
             )
-            for row, column, col_px, row_px, lon, lat in zip(
-                rows, columns, cols_px, rows_px, lons, lats, strict=True
-            )
+            for row, column, col_px, row_px, lon, lat in zip(*values, strict=True)
         ]
 
     def polygons(self, units: Sequence[Unit]) -> list[BaseGeometry]:

@@ -3,13 +3,14 @@
 import threading
 import time
 from contextlib import closing
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import shapely
 from assessments import make_card
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.windows import Window
 from tiny_run import EAST, NORTH, SIZE_PX, make_buildings, make_bundle, make_scene, pixel_box
@@ -293,6 +294,12 @@ def looks(probability, usable=None, imagery=None):
     return ChipLooks(imagery=imagery, usable=usable, probability=probability)
 
 
+def verdict(rules, one, seen):
+    """Return the record of a single unit."""
+    columns = rules.records([one], seen)
+    return SimpleNamespace(**{name: values[0] for name, values in columns.items()})
+
+
 INSIDE = Window(0, 0, 10, 10)
 
 
@@ -301,13 +308,13 @@ INSIDE = Window(0, 0, 10, 10)
     [(0.6, "damaged"), (0.5999, "uncertain"), (0.4001, "uncertain"), (0.4, "undamaged")],
 )
 def test_uncertain_is_strictly_inside_the_band(probability, label):
-    assert judge().record(unit(INSIDE), looks([probability])).label == label
+    assert verdict(judge(), unit(INSIDE), looks([probability])).label == label
 
 
 def test_an_empty_band_leaves_only_two_verdicts():
     rules = judge(threshold=0.5, uncertain_band=(0.5, 0.5))
-    assert rules.record(unit(INSIDE), looks([0.5])).label == Label.DAMAGED
-    assert rules.record(unit(INSIDE), looks([0.499999])).label == Label.UNDAMAGED
+    assert verdict(rules, unit(INSIDE), looks([0.5])).label == Label.DAMAGED
+    assert verdict(rules, unit(INSIDE), looks([0.499999])).label == Label.UNDAMAGED
 
 
 @pytest.mark.parametrize(("threshold", "band"), [(0.5, (0.4, 0.6)), (0.9, (0.9, 0.9))])
@@ -321,33 +328,63 @@ def test_a_threshold_outside_the_cards_band_empties_it(tmp_path, threshold, band
 
 
 def test_a_unit_that_meets_no_pixel_of_the_scene_is_outside():
-    record = judge().record(unit(Window(200, 0, 10, 10)), looks([np.nan], usable=[0]))
+    record = verdict(judge(), unit(Window(200, 0, 10, 10)), looks([np.nan], usable=[0]))
     assert (record.label, record.reason) == (Label.NOT_JUDGED, Reason.OUTSIDE)
 
 
 def test_a_building_without_a_place_is_outside():
-    record = judge().record(unit(), ChipLooks.nothing())
+    record = verdict(judge(), unit(), ChipLooks.nothing())
     assert (record.label, record.reason, record.ground_m) == ("not-judged", "outside", 0)
 
 
 def test_hidden_ground_is_obscured_only_if_there_was_imagery():
     hidden = looks([np.nan], usable=[0.2], imagery=[0.9])
-    assert judge().record(unit(INSIDE), hidden).reason == Reason.OBSCURED
+    assert verdict(judge(), unit(INSIDE), hidden).reason == Reason.OBSCURED
     absent = looks([np.nan], usable=[0.2], imagery=[0.3])
-    assert judge().record(unit(INSIDE), absent).reason == Reason.NO_IMAGERY
+    assert verdict(judge(), unit(INSIDE), absent).reason == Reason.NO_IMAGERY
 
 
 def test_without_a_minimum_a_unit_still_needs_a_pixel():
     none = looks([np.nan], usable=[0])
-    assert judge(min_valid=0).record(unit(INSIDE), none).label == Label.NOT_JUDGED
+    assert verdict(judge(min_valid=0), unit(INSIDE), none).label == Label.NOT_JUDGED
 
 
 def test_chips_left_out_of_a_large_footprint_do_not_count():
     seen = looks([0.2, np.nan, 0.9], usable=[1, 0.3, 1])
-    record = judge().record(unit(INSIDE, Window(10, 0, 10, 10), Window(20, 0, 10, 10)), seen)
+    record = verdict(judge(), unit(INSIDE, Window(10, 0, 10, 10), Window(20, 0, 10, 10)), seen)
     assert (record.p_damaged, record.p_min, record.chips) == (0.9, 0.2, 2)
     assert record.valid_fraction == pytest.approx(2.3 / 3, abs=1e-4)
     assert record.ground_m == 30
+
+
+SHARES = st.sampled_from([0.0, 0.25, 0.5, 1.0])
+CHIPS = st.tuples(st.one_of(st.just(np.nan), st.floats(0, 1)), SHARES, SHARES)
+PLACES = st.builds(Window, st.integers(-30, 120), st.integers(-30, 120), st.just(10), st.just(10))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.lists(st.tuples(PLACES, CHIPS), max_size=3), max_size=5))
+def test_units_judged_together_get_the_verdicts_that_each_gets_alone(drawn):
+    units = [unit(*(window for window, _ in chips)) for chips in drawn]
+    seen = [
+        looks(*zip(*(chip for _, chip in chips), strict=True)) if chips else ChipLooks.nothing()
+        for chips in drawn
+    ]
+    together = judge().records(units, ChipLooks.joined([ChipLooks.nothing(), *seen]))
+    assert tuple(together) == RECORD_FIELDS
+    for number, (one, look) in enumerate(zip(units, seen, strict=True)):
+        for name, (value,) in judge().records([one], look).items():
+            assert (
+                together[name][number] == value or np.isnan([together[name][number], value]).all()
+            )
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=4))
+def test_probabilities_are_written_as_python_rounds_them(probabilities):
+    windows = [INSIDE] * len(probabilities)
+    record = verdict(judge(), unit(*windows), looks(probabilities))
+    assert record.p_damaged == round(max(probabilities), 6)
+    assert record.p_min == round(min(probabilities), 6)
 
 
 def test_a_date_without_a_time_stays_a_date():

@@ -2,11 +2,13 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pyogrio
 import pytest
@@ -18,7 +20,8 @@ from pyproj import Transformer
 
 from damagenet.assessment import Assessment
 from damagenet.errors import OutputError
-from damagenet.outputs.geojson import lonlat_geometries
+from damagenet.outputs.batches import Batch
+from damagenet.outputs.geojson import lonlat_geometries, write_geojson
 from damagenet.outputs.layer import VectorLayer, cannot_write
 from damagenet.outputs.writing import write_outputs, write_vectors
 from damagenet.records import RECORD_FIELDS
@@ -216,7 +219,9 @@ def test_a_run_adds_scenes_and_disagree_and_brings_parts_to_one_crs(tmp_path: Pa
             for number, part in enumerate(made.parts())
         ]
 
-    paths = write_vectors(tmp_path, (*TABLES, "cog", "html"), layer, parts)
+    paths = write_vectors(
+        tmp_path, (*TABLES, "cog", "html"), layer, lambda: map(layer.batch, parts())
+    )
     assert [path.name for path in paths] == [f"damage.{suffix}" for suffix in TABLES]
     frame = gpd.read_file(tmp_path / "damage.gpkg", layer="damage")
     assert (len(frame), frame.crs.to_epsg()) == (16, 4326)
@@ -232,6 +237,28 @@ def test_scenes_without_a_crs_cannot_share_a_map(tmp_path: Path) -> None:
         VectorLayer.of_run([first, second])
     with pytest.raises(OutputError, match="no scene succeeded"):
         VectorLayer.of_run([])
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    texts=st.lists(st.one_of(st.none(), st.text(max_size=12)), min_size=12, max_size=12),
+    numbers=st.lists(st.floats() | st.none(), min_size=12, max_size=12),
+)
+def test_geojson_holds_any_text_and_leaves_out_what_is_no_number(
+    texts: list[str | None],
+    numbers: list[float | None],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    folder = tmp_path_factory.mktemp("geojson")
+    layer = VectorLayer.of(make_assessment(folder))
+    table = pa.table({"%s, \n": pa.array(texts, pa.string()), "q": pa.array(numbers, pa.float64())})
+    batch = Batch(table=table, geometry=np.full(12, None, dtype=object))
+    write_geojson(folder / "x.geojson", replace(layer, types=table.schema), [batch])
+    features = json.loads((folder / "x.geojson").read_text(encoding="utf-8"))["features"]
+    assert [one["properties"]["%s, \n"] for one in features] == texts
+    finite = [n if n is not None and np.isfinite(n) else None for n in numbers]
+    assert [one["properties"]["q"] for one in features] == finite
+    assert {one["geometry"] for one in features} == {None}
 
 
 def test_a_damaged_part_is_named(tmp_path: Path) -> None:

@@ -48,6 +48,27 @@ def test_many_windows_read_together_equal_each_read_alone(tmp_path):
     assert together.images[0].flags.c_contiguous
 
 
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    places=st.lists(st.tuples(st.integers(0, 172), st.integers(0, 72)), min_size=1, max_size=6),
+    hole=st.integers(0, 100),
+)
+def test_whole_windows_of_one_read_equal_each_read_alone(tmp_path, places, hole):
+    path, pixels, mask = tmp_path / "scene.tif", noise(200, 300), np.ones((200, 300), bool)
+    mask[:hole, :hole] = False
+    write_raster(path, pixels, mask=mask)
+    windows = [Window(col, row, 128, 128) for col, row in places]
+    with Scene.open(path) as scene:
+        chips = scene.read_chips(windows, size_px=128)
+    shown = pixels * mask
+    for number, (col, row) in enumerate(places):
+        part = slice(row, row + 128), slice(col, col + 128)
+        assert np.array_equal(chips.images[0][number], shown[:, *part])
+        assert np.array_equal(chips.valid[number], mask[part])
+
+
 def test_the_grids_chips_show_every_pixel_of_a_scene_once(tmp_path):
     pixels = noise(300, 200)
     with Scene.open(write_raster(tmp_path / "scene.tif", pixels)) as scene:

@@ -1,19 +1,20 @@
-"""From what the chips of a unit show to its record."""
+"""From what the chips of units show to their records, column by column."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.windows import Window
 
 from damagenet.bundle import model_id
 from damagenet.card import Card
 from damagenet.labels import Label, Reason
 from damagenet.options import AssessOptions
-from damagenet.records import DamageRecord
 from data_prep.scene import Scene
 from data_prep.windows import Unit
+
+Columns = dict[str, Sequence[str] | NDArray[np.generic]]
+"""Records of N units: N values by RECORD_FIELDS, NaN where there is no number."""
 
 PROBABILITY_DIGITS = 6
 """Far below what the network resolves; keeps text files short and equal on every machine."""
@@ -47,7 +48,8 @@ class ChipLooks:
             probability=np.concatenate([look.probability for look in looks]),
         )
 
-    def __getitem__(self, chips: slice) -> "ChipLooks":
+    def only(self, chips: NDArray[np.bool_]) -> "ChipLooks":
+        """Return what was seen in some of the chips, bool (N,)."""
         return ChipLooks(
             imagery=self.imagery[chips],
             usable=self.usable[chips],
@@ -102,83 +104,127 @@ class Judge:
             model=model_id(card),
         )
 
-    def enough(self, usable: float) -> bool:
-        """Return whether this share of usable pixels allows a verdict."""
-        return usable > 0 and usable >= self.min_valid
+    def enough(self, usable: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Return where a share of usable pixels allows a verdict."""
+        return (usable > 0) & (usable >= self.min_valid)
 
-    def record(self, unit: Unit, looks: ChipLooks) -> DamageRecord:
-        """Return the verdict on a unit from all its chips.
+    def records(self, units: Sequence[Unit], looks: ChipLooks) -> Columns:
+        """Return the verdicts on units from all their chips.
 
         `p_damaged` is the largest probability over the judged chips, `p_min` the smallest. Chips
         with too few usable pixels inside a large footprint are left out.
+
+        Args:
+            units: Units, N of them.
+            looks: All their chips, unit after unit.
         """
-        usable = _mean(looks.usable)
-        judged = looks.probability[~np.isnan(looks.probability)]
-        if not self.enough(usable) or not judged.size:
-            return self._record(unit, Label.NOT_JUDGED, self._hindrance(unit, looks), usable, ())
-        label = self._label(round(float(judged.max()), PROBABILITY_DIGITS))
-        reason = Reason.FORCED_COARSE if self.coarse else Reason.NONE
-        return self._record(unit, label, reason, usable, judged)
+        owner = owners(units)
+        seen = ~np.isnan(looks.probability)
+        usable = _means(looks.usable, owner, len(units))
+        chips = np.bincount(owner[seen], minlength=len(units))
+        judged = self.enough(usable) & (chips > 0)
+        highest, lowest = _extremes(looks.probability[seen], owner[seen], judged)
+        edges = _edges(units)
+        inside = _meet(edges, self.width, self.height)
+        outside = np.bincount(owner[inside], minlength=len(units)) == 0
+        imagery = self.enough(_means(looks.imagery, owner, len(units)))
+        return {
+            "unit_id": [unit.unit_id for unit in units],
+            "kind": [unit.kind.value for unit in units],
+            "label": self._labels(highest),
+            "reason": self._reasons(judged, outside, imagery),
+            "p_damaged": highest,
+            "p_min": lowest,
+            "chips": np.where(judged, chips, 0),
+            "lon": degrees([unit.lon for unit in units]),
+            "lat": degrees([unit.lat for unit in units]),
+            "valid_fraction": _rounded(usable, 4),
+            "ground_m": _rounded(_longer_sides(edges, owner, len(units), self.pixel_m), 2),
+            "scene": [self.scene] * len(units),
+            "acquired": [self.acquired] * len(units),
+            "model": [self.model] * len(units),
+        }
 
-    def _label(self, probability: float) -> Label:
+    def _labels(self, probability: NDArray[np.float64]) -> NDArray[np.str_]:
         low, high = self.uncertain_band
-        if low < probability < high:
-            return Label.UNCERTAIN
-        return Label.DAMAGED if probability >= self.threshold else Label.UNDAMAGED
+        return np.select(
+            [
+                np.isnan(probability),
+                (low < probability) & (probability < high),
+                probability >= self.threshold,
+            ],
+            [Label.NOT_JUDGED.value, Label.UNCERTAIN.value, Label.DAMAGED.value],
+            Label.UNDAMAGED.value,
+        )
 
-    def _hindrance(self, unit: Unit, looks: ChipLooks) -> Reason:
-        if not any(_meets(window, self.width, self.height) for window in unit.windows):
-            return Reason.OUTSIDE
-        return Reason.OBSCURED if self.enough(_mean(looks.imagery)) else Reason.NO_IMAGERY
-
-    def _record(
-        self,
-        unit: Unit,
-        label: Label,
-        reason: Reason,
-        usable: float,
-        judged: Sequence[float] | NDArray[np.float64],
-    ) -> DamageRecord:
-        return DamageRecord(
-            unit_id=unit.unit_id,
-            kind=unit.kind,
-            label=label,
-            reason=reason,
-            p_damaged=round(float(max(judged)), PROBABILITY_DIGITS) if len(judged) else None,
-            p_min=round(float(min(judged)), PROBABILITY_DIGITS) if len(judged) else None,
-            chips=len(judged),
-            lon=_degrees(unit.lon),
-            lat=_degrees(unit.lat),
-            valid_fraction=round(usable, 4),
-            ground_m=round(_longer_side(unit.windows, self.pixel_m), 2),
-            scene=self.scene,
-            acquired=self.acquired,
-            model=self.model,
+    def _reasons(
+        self, judged: NDArray[np.bool_], outside: NDArray[np.bool_], imagery: NDArray[np.bool_]
+    ) -> NDArray[np.str_]:
+        verdict = Reason.FORCED_COARSE if self.coarse else Reason.NONE
+        return np.select(
+            [judged, outside, imagery],
+            [verdict.value, Reason.OUTSIDE.value, Reason.OBSCURED.value],
+            Reason.NO_IMAGERY.value,
         )
 
 
-def _meets(window: Window, width: int, height: int) -> bool:
-    right, bottom = window.col_off + window.width, window.row_off + window.height
-    inside = window.col_off < width and window.row_off < height
-    return bool(inside and right > 0 and bottom > 0)
+def owners(units: Sequence[Unit]) -> NDArray[np.int64]:
+    """Return, for every chip, the place of its unit among the units."""
+    chips = np.array([len(unit.windows) for unit in units], dtype=np.int64)
+    return np.repeat(np.arange(len(units)), chips)
 
 
-def _mean(shares: NDArray[np.float64]) -> float:
-    """Return the mean; 0 for a unit without a chip."""
-    return float(shares.mean()) if shares.size else 0.0
+def _edges(units: Sequence[Unit]) -> NDArray[np.float64]:
+    """Return left, top, right, bottom of every window, shape (M, 4)."""
+    windows = [
+        (one.col_off, one.row_off, one.col_off + one.width, one.row_off + one.height)
+        for unit in units
+        for one in unit.windows
+    ]
+    return np.array(windows, dtype=np.float64).reshape(-1, 4)
 
 
-def _longer_side(windows: Sequence[Window], pixel_m: tuple[float, float]) -> float:
+def _meet(edges: NDArray[np.float64], width: int, height: int) -> NDArray[np.bool_]:
+    left, top, right, bottom = edges.T
+    return np.asarray((left < width) & (top < height) & (right > 0) & (bottom > 0))
+
+
+def _longer_sides(
+    edges: NDArray[np.float64], owner: NDArray[np.int64], units: int, pixel_m: tuple[float, float]
+) -> NDArray[np.float64]:
     """Return the longer side in metres of the rectangle around all windows; 0 without one."""
-    if not windows:
-        return 0.0
-    columns = [edge for w in windows for edge in (w.col_off, w.col_off + w.width)]
-    rows = [edge for w in windows for edge in (w.row_off, w.row_off + w.height)]
-    return float(
-        max((max(columns) - min(columns)) * pixel_m[0], (max(rows) - min(rows)) * pixel_m[1])
-    )
+    first, last = np.full((units, 2), np.inf), np.full((units, 2), -np.inf)
+    np.minimum.at(first, owner, edges[:, :2])
+    np.maximum.at(last, owner, edges[:, 2:])
+    return np.asarray(((last - first) * pixel_m).max(axis=1, initial=0.0))
 
 
-def _degrees(value: float | None) -> float | None:
-    """Round to about a centimetre; None where the scene has no place on Earth."""
-    return None if value is None or np.isnan(value) else round(float(value), 7)
+def _means(
+    shares: NDArray[np.float64], owner: NDArray[np.int64], units: int
+) -> NDArray[np.float64]:
+    """Return the mean over the chips of each unit; 0 for a unit without a chip."""
+    chips = np.bincount(owner, minlength=units)
+    sums = np.bincount(owner, weights=shares, minlength=units)
+    return np.asarray(sums / np.maximum(chips, 1))
+
+
+def _extremes(
+    probability: NDArray[np.float64], owner: NDArray[np.int64], judged: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the largest and the smallest probability of each unit, NaN where it is not judged."""
+    highest, lowest = np.full(len(judged), -np.inf), np.full(len(judged), np.inf)
+    np.maximum.at(highest, owner, probability)
+    np.minimum.at(lowest, owner, probability)
+    highest[~judged] = lowest[~judged] = np.nan
+    return _rounded(highest, PROBABILITY_DIGITS), _rounded(lowest, PROBABILITY_DIGITS)
+
+
+def _rounded(values: NDArray[np.float64], digits: int) -> NDArray[np.float64]:
+    # Decimal digits as they are written; numpy's own rounding may miss the nearest number.
+    return np.array([round(value, digits) for value in values.tolist()], dtype=np.float64)
+
+
+def degrees(values: Sequence[float | None] | NDArray[np.float64]) -> NDArray[np.float64]:
+    """Round to about a centimetre; NaN for what has no place on Earth."""
+    numbers = np.array(values, dtype=np.float64)
+    return _rounded(np.where(np.isfinite(numbers), numbers, np.nan), 7)

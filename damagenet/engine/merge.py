@@ -1,18 +1,24 @@
 """`DIR/damage.*`: every unit of a run once, whatever number of scenes saw it."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
-from geopandas import GeoDataFrame
+import pyarrow as pa
+import pyarrow.compute as pc
+from geopandas import GeoDataFrame, read_parquet
 
 from damagenet.assessment import ROW_COLUMN, Assessment
 from damagenet.bundle import model_id
+from damagenet.engine.judging import Columns, degrees
 from damagenet.engine.work import caller_columns, record_table
 from damagenet.labels import Kind, Label, Reason
+from damagenet.outputs.batches import Batch
 from damagenet.outputs.layer import VectorLayer, cannot_write
 from damagenet.outputs.writing import write_vectors
-from damagenet.records import RECORD_FIELDS, DamageRecord
+from damagenet.records import RECORD_FIELDS
 from data_prep.footprints import Buildings
 
 CHUNK_ROWS = 8192
@@ -45,29 +51,39 @@ def write_merged(
     """
     possible = [name for name in formats if name not in cannot_write(layer.crs, formats)]
 
-    def parts() -> Iterator[GeoDataFrame]:
+    def batches() -> Iterator[Batch]:
         if buildings is None:
-            return merged_cells(assessments)
-        return merged_buildings(assessments, buildings)
+            return merged_cells(assessments, layer)
+        return map(layer.batch, merged_buildings(assessments, buildings))
 
-    return write_vectors(out, possible, layer, parts)
+    return write_vectors(out, possible, layer, batches)
 
 
-def merged_cells(assessments: Sequence[Assessment]) -> Iterator[GeoDataFrame]:
+def merged_cells(assessments: Sequence[Assessment], layer: VectorLayer) -> Iterator[Batch]:
     """Yield the cells of all scenes, one scene after the other.
 
     Cells of different scenes are different units even where they overlap, so their ids begin with
     the scene's folder.
     """
     for assessment in assessments:
-        for part in assessment.parts():
-            yield part.assign(
-                **{
-                    "unit_id": assessment.stem + "/" + part["unit_id"],
-                    SCENES_COLUMN: assessment.stem,
-                    DISAGREE_COLUMN: False,
-                }
-            )
+        for path in assessment.part_paths():
+            if assessment.crs == layer.crs:
+                part = layer.read_part(path)
+            else:
+                part = layer.batch(read_parquet(path))
+            yield replace(part, table=_named(part.table, assessment.stem))
+
+
+def _named(table: pa.Table, stem: str) -> pa.Table:
+    """Return the records of a grid under the names of a run."""
+    named = {
+        "unit_id": pc.binary_join_element_wise(stem, table["unit_id"], "/"),
+        SCENES_COLUMN: pa.array([stem] * table.num_rows, pa.string()),
+        DISAGREE_COLUMN: pa.array([False] * table.num_rows, pa.bool_()),
+    }
+    for name, values in named.items():
+        table = table.set_column(table.schema.get_field_index(name), name, values)
+    return table
 
 
 def merged_buildings(
@@ -149,29 +165,23 @@ def _scenes(every: pd.DataFrame) -> pd.Series:
 
 def _outside(frame: GeoDataFrame, model: str) -> pd.DataFrame:
     centres = frame.geometry.representative_point()
-    degrees = centres.to_crs(4326) if frame.crs is not None else centres
-    records = [
-        DamageRecord(
-            unit_id=unit_id,
-            kind=Kind.BUILDING,
-            label=Label.NOT_JUDGED,
-            reason=Reason.OUTSIDE,
-            p_damaged=None,
-            p_min=None,
-            chips=0,
-            lon=_number(point.x) if point is not None and not point.is_empty else None,
-            lat=_number(point.y) if point is not None and not point.is_empty else None,
-            valid_fraction=0.0,
-            ground_m=0.0,
-            scene="",
-            acquired="",
-            model=model,
-        )
-        for unit_id, point in zip(frame["unit_id"], degrees, strict=True)
-    ]
-    table = record_table(records, list(frame.index), frame[["geometry"]])
+    places = centres.to_crs(4326) if frame.crs is not None else centres
+    units = len(frame)
+    columns: Columns = {
+        "unit_id": frame["unit_id"].to_numpy(),
+        "kind": [Kind.BUILDING.value] * units,
+        "label": [Label.NOT_JUDGED.value] * units,
+        "reason": [Reason.OUTSIDE.value] * units,
+        "p_damaged": np.full(units, np.nan),
+        "p_min": np.full(units, np.nan),
+        "chips": np.zeros(units, dtype=np.int32),
+        "lon": degrees(places.x.to_numpy()),
+        "lat": degrees(places.y.to_numpy()),
+        "valid_fraction": np.zeros(units),
+        "ground_m": np.zeros(units),
+        "scene": [""] * units,
+        "acquired": [""] * units,
+        "model": [model] * units,
+    }
+    table = record_table(columns, list(frame.index), frame[["geometry"]])
     return pd.DataFrame(table.drop(columns="geometry")).assign(**{SCENES_COLUMN: ""})
-
-
-def _number(value: float) -> float | None:
-    return round(value, 7) if abs(value) < float("inf") else None

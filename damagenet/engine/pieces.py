@@ -3,7 +3,7 @@
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from itertools import islice
+from itertools import compress, islice
 from math import ceil
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from damagenet.devices import crew_of
-from damagenet.engine.judging import ChipLooks, Judge
+from damagenet.engine.judging import ChipLooks, Judge, owners
 from damagenet.engine.prefetch import prefetched
 from damagenet.engine.work import Work, record_table
 from damagenet.inference import Predictor
@@ -53,16 +53,24 @@ class PieceMaker:
         the model run ahead into the next piece, but batches never cross pieces, so that a piece is
         the same wherever and after whatever it is made.
         """
-        windows = (self._windows(self.work.units(piece)) for piece in pieces)
+        begun: dict[int, Sequence[Unit]] = {}
+
+        def units_of(piece: int) -> Sequence[Unit]:
+            if piece not in begun:
+                begun[piece] = self.work.units(piece)
+            return begun[piece]
+
+        windows = (_windows(units_of(piece)) for piece in pieces)
         requests = (
             batch for some in windows for batch in _batches(some, self.predictor.batch_size)
         )
         with self._looks(requests) as looks:
             for piece in pieces:
-                units = self.work.units(piece)
-                count = ceil(len(self._windows(units)) / self.predictor.batch_size)
+                units = units_of(piece)
+                count = ceil(len(_windows(units)) / self.predictor.batch_size)
                 seen = [ChipLooks.nothing(), *islice(looks, count)]
                 yield self._judged(units, ChipLooks.joined(seen))
+                del begun[piece]
 
     @contextmanager
     def _looks(self, requests: Iterable[Sequence[Window]]) -> Iterator[Iterator[ChipLooks]]:
@@ -83,16 +91,12 @@ class PieceMaker:
             yield looks
 
     def _judged(self, units: Sequence[Unit], looks: ChipLooks) -> GeoDataFrame:
-        ends = np.cumsum([len(unit.windows) for unit in units]).tolist()
-        starts = [0, *ends]
-        seen = [
-            (unit, looks[start:end]) for unit, start, end in zip(units, starts, ends, strict=False)
-        ]
         if self.work.kind is Kind.CELL:
-            seen = [(unit, look) for unit, look in seen if look.imagery.any()]
-        kept = [unit for unit, _ in seen]
-        records = [self.judge.record(unit, look) for unit, look in seen]
-        return record_table(records, [unit.row for unit in kept], self.work.places(kept))
+            owner = owners(units)
+            shown = np.bincount(owner, weights=looks.imagery, minlength=len(units)) > 0
+            units, looks = list(compress(units, shown)), looks.only(shown[owner])
+        records = self.judge.records(units, looks)
+        return record_table(records, [unit.row for unit in units], self.work.places(units))
 
     def _look(self, read: "_ReadBatch") -> ChipLooks:
         """Ask the model about one batch; runs in a thread of the crew."""
@@ -101,10 +105,6 @@ class PieceMaker:
             probability[read.judged] = self.predictor.probabilities(read.images)
         return ChipLooks(imagery=read.imagery, usable=read.usable, probability=probability)
 
-    @staticmethod
-    def _windows(units: Sequence[Unit]) -> list[Window]:
-        return [window for unit in units for window in unit.windows]
-
     def _read(self, windows: Sequence[Window]) -> "_ReadBatch":
         """Read one batch; runs in the reading thread, so it also sorts out what to judge."""
         size_px = self.predictor.bundle.card.chip.size_px
@@ -112,15 +112,11 @@ class PieceMaker:
         usable = chips.valid
         if self.exclusion is not None:
             usable = usable & ~self.exclusion.covers(self.scene, windows, size_px)
-        imagery = chips.valid.mean(axis=(1, 2))
-        shares = imagery if usable is chips.valid else usable.mean(axis=(1, 2))
-        judged = np.array([self.judge.enough(share) for share in shares], dtype=bool)
-        return _ReadBatch(
-            images=tuple(image[judged] for image in chips.images),
-            judged=judged,
-            imagery=imagery,
-            usable=shares,
-        )
+        imagery = _shares(chips.valid)
+        shares = imagery if usable is chips.valid else _shares(usable)
+        judged = self.judge.enough(shares)
+        images = chips.images if judged.all() else tuple(image[judged] for image in chips.images)
+        return _ReadBatch(images=images, judged=judged, imagery=imagery, usable=shares)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,3 +131,13 @@ class _ReadBatch:
 
 def _batches(windows: Sequence[Window], size: int) -> Iterator[Sequence[Window]]:
     return (windows[start : start + size] for start in range(0, len(windows), size))
+
+
+def _windows(units: Sequence[Unit]) -> list[Window]:
+    return [window for unit in units for window in unit.windows]
+
+
+def _shares(pixels: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return the share of pixels that are true in each of N chips, float64 (N,)."""
+    # Mostly all are, and to see that takes a tenth of the time of counting.
+    return np.ones(len(pixels)) if pixels.all() else np.asarray(pixels.mean(axis=(1, 2)))

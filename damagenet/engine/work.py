@@ -2,16 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import pandas as pd
 from geopandas import GeoDataFrame
+from pyproj import CRS
 
 from damagenet.assessment import ROW_COLUMN, GridInfo
 from damagenet.card import ChipGround
+from damagenet.engine.judging import Columns
 from damagenet.labels import Kind
 from damagenet.options import AssessOptions
-from damagenet.records import RECORD_FIELDS, DamageRecord
+from damagenet.records import RECORD_FIELDS
 from data_prep.footprints import Buildings, building_units
 from data_prep.scene import Scene
 from data_prep.windows import Grid, GridPiece, Unit
@@ -43,7 +46,7 @@ class CellWork:
 
     def places(self, units: Sequence[Unit]) -> GeoDataFrame:
         """Return the cells' rectangles in the scene's CRS."""
-        return GeoDataFrame(geometry=self.cells.polygons(units), crs=self.crs)
+        return GeoDataFrame(geometry=self.cells.polygons(units), crs=_parsed(self.crs))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,18 +125,19 @@ def caller_columns(frame: GeoDataFrame) -> tuple[str, ...]:
     return tuple(name for name in frame.columns if name not in ("unit_id", "geometry"))
 
 
-def record_table(
-    records: Sequence[DamageRecord], rows: Sequence[int], places: GeoDataFrame
-) -> GeoDataFrame:
+def record_table(columns: Columns, rows: Sequence[int], places: GeoDataFrame) -> GeoDataFrame:
     """Return the table of one part: `row`, RECORD_FIELDS, the caller's attributes, geometry.
 
     Args:
-        records: Records, N of them.
+        columns: Records of N units.
         rows: The units' places in the caller's file or in the grid, N of them.
         places: Attributes and geometry of the same units, N rows.
     """
-    columns = {name: _column(records, name) for name in RECORD_FIELDS}
-    own = pd.DataFrame({ROW_COLUMN: pd.Series(list(rows), dtype="int64"), **columns})
+    typed = {
+        name: pd.Series(columns[name], dtype=COLUMN_TYPES.get(name, "str"))
+        for name in RECORD_FIELDS
+    }
+    own = pd.DataFrame({ROW_COLUMN: pd.Series(list(rows), dtype="int64"), **typed})
     joined = pd.concat([own, places.reset_index(drop=True)], axis=1)
     return GeoDataFrame(joined, geometry="geometry", crs=places.crs)
 
@@ -155,12 +159,10 @@ def wkt(crs: object) -> str | None:
     return None if crs is None else str(crs.to_wkt())  # type: ignore[attr-defined]  # both have it
 
 
-def _column(records: Sequence[DamageRecord], name: str) -> pd.Series:
-    values = [getattr(record, name) for record in records]
-    kind = COLUMN_TYPES.get(name)
-    if kind is None:
-        return pd.Series([str(value) for value in values], dtype="str")
-    return pd.Series(values, dtype=kind)
+@lru_cache(maxsize=8)
+def _parsed(crs: str | None) -> CRS | None:
+    """Return a CRS of WKT; every piece of a scene asks for the same."""
+    return None if crs is None else CRS.from_user_input(crs)
 
 
 def _cell_work(cells: Grid, scene: Scene) -> CellWork:

@@ -2,11 +2,12 @@
 
 import datetime as dt
 import json
-import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import shapely
 from numpy.typing import NDArray
 from pyproj import CRS, Transformer
@@ -58,18 +59,29 @@ def lonlat_geometries(geometry: Geometries, to_lonlat: Transformer) -> Geometrie
 
 def _features(batch: Batch, names: list[str], to_lonlat: Transformer) -> Iterator[str]:
     geometries = shapely.to_geojson(lonlat_geometries(batch.geometry, to_lonlat))
-    for row, geometry in zip(batch.rows, geometries, strict=True):
-        properties = dict(zip(names, map(_value, row), strict=True))
-        text = json.dumps(properties, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-        yield f'{{"type":"Feature","properties":{text},"geometry":{geometry or "null"}}}'
+    keys = [_json_texts([name])[0].replace("%", "%%") for name in names]
+    properties = ",".join(f"{key}:%s" for key in keys)
+    feature = f'{{"type":"Feature","properties":{{{properties}}},"geometry":%s}}'
+    values = [_json_texts(_values(column)) for column in batch.table.columns]
+    places = [geometry or "null" for geometry in geometries]
+    return (feature % row for row in zip(*values, places, strict=True))
 
 
-def _value(value: object) -> object:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dt.date):
-        return value.isoformat()
-    return value
+def _json_texts(values: list[object] | list[str]) -> list[str]:
+    """Return each value as JSON; one call for all of them takes a fraction of the time."""
+    # JSON writes a line break inside a text as \\n, so that one between values is unmistakable.
+    text = json.dumps(values, ensure_ascii=False, separators=("\n", ":"), allow_nan=False)
+    return text[1:-1].split("\n") if values else []
+
+
+def _values(column: pa.ChunkedArray) -> list[object]:
+    """Return a column as values that JSON knows, None where there is no number."""
+    if pa.types.is_floating(column.type):
+        column = pc.if_else(pc.is_finite(column), column, None)
+    values: list[object] = column.to_pylist()
+    if pa.types.is_temporal(column.type):
+        return [value.isoformat() if isinstance(value, dt.date) else value for value in values]
+    return values
 
 
 def _rounded(coordinates: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,6 +1,7 @@
 """What the report draws on the scene's picture: every unit, or bins where there are too many."""
 
 from dataclasses import dataclass, field
+from math import isnan
 
 import numpy as np
 import shapely
@@ -138,7 +139,7 @@ def _rings(shapes: Geometries) -> list[list[list[float]]]:
 
 
 def _rounded(values: NDArray[np.float64], digits: int) -> list[object]:
-    return [None if np.isnan(value) else round(value, digits) for value in values.tolist()]
+    return [None if isnan(value) else round(value, digits) for value in values.tolist()]
 
 
 def _short(value: object) -> object:

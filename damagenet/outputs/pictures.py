@@ -30,10 +30,9 @@ class Picture:
     height: int
 
 
-def scene_picture(scene: Scene) -> Picture:
-    """Return the whole scene, decimated, as wide to high as the ground; grey without pixels."""
-    pixels, valid = scene.picture(PICTURE_SIDE_PX)
-    height, width = valid.shape
+def picture_size(scene: Scene) -> tuple[int, int]:
+    """Return width and height in pixels of the scene's picture."""
+    height, width = scene.picture_size(PICTURE_SIDE_PX)
     # Degrees are no squares on the ground; the longer side shrinks, so that no pixel is made up.
     aspect = (scene.height * scene.pixel_m[1]) / (scene.width * scene.pixel_m[0])
     size = (
@@ -41,7 +40,12 @@ def scene_picture(scene: Scene) -> Picture:
         if width * aspect <= height
         else (round(height / aspect), height)
     )
-    return _picture(pixels, valid, size=(max(size[0], 1), max(size[1], 1)))
+    return max(size[0], 1), max(size[1], 1)
+
+
+def scene_picture(scene: Scene) -> Picture:
+    """Return the whole scene, decimated, as wide to high as the ground; grey without pixels."""
+    return _picture(*scene.picture(PICTURE_SIDE_PX), size=picture_size(scene))
 
 
 def chip_pictures(
@@ -61,8 +65,8 @@ def chip_pictures(
 def _picture(
     pixels: NDArray[np.uint8], valid: NDArray[np.bool_], size: tuple[int, int] | None = None
 ) -> Picture:
-    shown = np.where(valid, pixels, np.uint8(_NOTHING)).transpose(1, 2, 0)  # (3, h, w) -> (h, w, 3)
-    image = Image.fromarray(np.ascontiguousarray(shown))
+    shown = pixels if valid.all() else np.where(valid, pixels, np.uint8(_NOTHING))
+    image = Image.merge("RGB", [Image.fromarray(band) for band in shown])
     if size is not None and size != image.size:
         image = image.resize(size, Image.Resampling.BILINEAR)
     buffer = BytesIO()

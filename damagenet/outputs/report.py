@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -17,7 +18,7 @@ from damagenet.outputs.batches import Batches
 from damagenet.outputs.highlights import SHOWN, Highlight, Highlights
 from damagenet.outputs.histogram import Histogram
 from damagenet.outputs.marks import BinMarks, UnitMarks, make_marks
-from damagenet.outputs.pictures import Picture, chip_pictures, scene_picture
+from damagenet.outputs.pictures import Picture, chip_pictures, picture_size, scene_picture
 from damagenet.outputs.placement import pixel_placer
 from damagenet.outputs.style import COLOURS, RAMP
 from damagenet.outputs.summary import Summary, summarise, used_threshold
@@ -66,19 +67,23 @@ def write_report(
 
 
 def _render(assessment: Assessment, batches: Batches, scene: Scene, files: Sequence[str]) -> str:
-    picture = scene_picture(scene)
+    width, height = picture_size(scene)
     marks = make_marks(
         units=assessment.counts.units,
-        scale=(picture.width / scene.width, picture.height / scene.height),
-        picture=(picture.height, picture.width),
+        scale=(width / scene.width, height / scene.height),
+        picture=(height, width),
         attributes=assessment.attributes,
     )
     highlights = Highlights(threshold=used_threshold(assessment))
     place = pixel_placer(assessment)
-    for batch in batches():
-        placed = place(batch.geometry)
-        marks.add(batch, placed)
-        highlights.add(batch, placed)
+    # The picture is C throughout, so that records are gone through meanwhile.
+    with ThreadPoolExecutor(1, thread_name_prefix="picture") as painter:
+        painted = painter.submit(scene_picture, scene)
+        for batch in batches():
+            placed = place(batch.geometry)
+            marks.add(batch, placed)
+            highlights.add(batch, placed)
+    picture = painted.result()
     return _template().render(
         assessment=assessment,
         summary=summarise(assessment, files),

@@ -3,13 +3,14 @@
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 
 from damagenet.assessment import Assessment
 from damagenet.outputs.batches import Batch, Batches, kept
 from damagenet.outputs.geojson import write_geojson
 from damagenet.outputs.geopackage import write_geopackage
-from damagenet.outputs.layer import Parts, VectorLayer, check_formats
+from damagenet.outputs.layer import VectorLayer, check_formats
 from damagenet.outputs.raster import write_cog
 from damagenet.outputs.report import write_report
 from damagenet.outputs.summary import write_summary
@@ -25,6 +26,8 @@ TABLE_WRITERS: dict[str, Callable[[Path, VectorLayer, Iterable[Batch]], None]] =
 """Writers of one row per unit, by format, which is also the file's suffix."""
 
 STEM = "damage"
+
+Job = Callable[[], None]
 
 
 def write_outputs(
@@ -56,40 +59,32 @@ def write_outputs(
         map_files = [folder / f"{STEM}.tif", folder / f"{STEM}.qml"]
     if "html" in formats:
         report = [folder / "report.html"]
-    # The report takes about as long as all else together, and most of both is C.
-    with ThreadPoolExecutor(1, thread_name_prefix="writer") as other:
-        others = other.submit(_write_all_but_the_report, assessment, tables, map_files, batches)
-        for path in report:
-            with _opened(assessment, scene) as source:
-                names = [path.name for path in (*tables, *map_files)]
-                write_report(path, assessment, batches, source, names)
-        others.result()
+    names = [path.name for path in (*tables, *map_files)]
+    by_gdal, others = _table_jobs(tables, layer, batches)
+    _side_by_side(
+        [partial(_write_report, path, assessment, batches, scene, names) for path in report],
+        [
+            *by_gdal,
+            *(partial(write_cog, path, assessment, layer, batches) for path in map_files[:1]),
+        ],
+        others,
+    )
     paths = [*tables, *map_files, *report]
     path = folder / "summary.json"
     write_summary(path, assessment, [path.name for path in paths])
     return [*paths, path]
 
 
-def _write_all_but_the_report(
-    assessment: Assessment, tables: Sequence[Path], map_files: Sequence[Path], batches: Batches
-) -> None:
-    layer = VectorLayer.of(assessment)
-    _write_tables(tables, layer, batches)
-    for path in map_files[:1]:
-        write_cog(path, assessment, layer, batches)
-
-
 def write_vectors(
-    folder: Path, formats: Sequence[str], layer: VectorLayer, parts: Parts
+    folder: Path, formats: Sequence[str], layer: VectorLayer, batches: Batches
 ) -> list[Path]:
-    """Write `damage.*` tables from parts that are no assessment, as those of a whole run.
+    """Write `damage.*` tables of records that are no assessment, as those of a whole run.
 
     Args:
         folder: Where they appear.
         formats: Formats that are no tables (cog, html) are passed over.
         layer: Columns and CRS; see `VectorLayer.of_run`.
-        parts: Gives the records part by part, as often as it is called; other columns than the
-            layer's are ignored, another CRS is transformed.
+        batches: Gives the records; see `VectorLayer.batch`.
 
     Returns:
         Paths of the files written.
@@ -98,9 +93,8 @@ def write_vectors(
         OutputError: If a file cannot be written, or a format cannot hold the coordinates.
     """
     check_formats(layer.crs, formats)
-    batches = kept(lambda: map(layer.batch, parts()), units=layer.units)
     paths = _table_paths(folder, formats)
-    _write_tables(paths, layer, batches)
+    _side_by_side(*_table_jobs(paths, layer, kept(batches, units=layer.units)))
     return paths
 
 
@@ -108,9 +102,50 @@ def _table_paths(folder: Path, formats: Sequence[str]) -> list[Path]:
     return [folder / f"{STEM}.{name}" for name in TABLE_WRITERS if name in formats]
 
 
-def _write_tables(paths: Sequence[Path], layer: VectorLayer, batches: Batches) -> None:
-    for path in paths:
-        TABLE_WRITERS[path.suffix.removeprefix(".")](path, layer, batches())
+def _table_jobs(
+    paths: Sequence[Path], layer: VectorLayer, batches: Batches
+) -> tuple[list[Job], list[Job]]:
+    """Return what writes the tables: through GDAL, and otherwise."""
+    jobs = {path: partial(_write_table, path, layer, batches) for path in paths}
+    by_gdal = [path for path in paths if path.suffix == ".gpkg"]
+    return [jobs.pop(path) for path in by_gdal], list(jobs.values())
+
+
+def _write_table(path: Path, layer: VectorLayer, batches: Batches) -> None:
+    TABLE_WRITERS[path.suffix.removeprefix(".")](path, layer, batches())
+
+
+def _write_report(
+    path: Path,
+    assessment: Assessment,
+    batches: Batches,
+    scene: Scene | None,
+    others: Sequence[str],
+) -> None:
+    with _opened(assessment, scene) as source:
+        write_report(path, assessment, batches, source, others)
+
+
+def _side_by_side(first: Sequence[Job], *others: Sequence[Job]) -> None:
+    """Do some jobs one after the other, and others in threads beside them: most of it is C.
+
+    What goes through GDAL silences some of its warnings, which holds for the whole process, so
+    that no two such jobs may run at a time.
+
+    Args:
+        first: Done in the calling thread, to which an open scene belongs.
+        others: Each sequence is done in a thread of its own.
+    """
+    with ThreadPoolExecutor(len(others), thread_name_prefix="writer") as threads:
+        begun = [threads.submit(_in_turn, jobs) for jobs in others]
+        _in_turn(first)
+    for one in begun:
+        one.result()
+
+
+def _in_turn(jobs: Sequence[Job]) -> None:
+    for job in jobs:
+        job()
 
 
 def _opened(assessment: Assessment, scene: Scene | None) -> AbstractContextManager[Scene]:
