@@ -14,6 +14,9 @@ from damagenet.errors import ConfigError
 Bounds = tuple[float, float, float, float]
 """West, south, east, north in degrees."""
 
+DEFAULT = "default"
+IMAGENET = "imagenet"
+
 
 class Choice(Settings):
     """A name from one of our tables with its parameters; in YAML a bare name will do."""
@@ -105,14 +108,29 @@ class ModelSettings(Settings):
 
     architecture: Choice = Choice(name="compact_resnet")
     """Architecture by name; see `models.factory`."""
-    activation: Choice = Choice(name="relu")
-    """Activation by name; see `models.activations`."""
-    init: Choice = Choice(name="default")
+    activation: Choice = Choice(name=DEFAULT)
+    """Activation by name; see `models.activations`. `default` is the architecture's own."""
+    init: Choice = Choice(name=DEFAULT)
     """Weight initialiser by name."""
     regulariser: Choice = Choice(name="none")
     """Regulariser that lives inside the network, by name."""
     weights: str | None = None
-    """Weights to start from: a bundle's name or folder."""
+    """Weights to start from: `imagenet`, `imagenet:NAME`, or a bundle's name or folder."""
+
+    @property
+    def from_imagenet(self) -> bool:
+        """Whether the weights to start from are a backbone's ImageNet weights."""
+        return self.weights is not None and self.weights.split(":")[0] == IMAGENET
+
+    @property
+    def imagenet_name(self) -> str | None:
+        """The name of the ImageNet weights, None where the usual ones will do."""
+        return (self.weights or "").partition(":")[2] or None
+
+    @property
+    def source_bundle(self) -> str | None:
+        """Name or folder of the bundle whose weights it starts from, if it does."""
+        return None if self.from_imagenet else self.weights
 
 
 class EarlyStopping(Settings):
@@ -135,6 +153,10 @@ class TrainingSettings(Settings):
     """Loss by name with its parameters (`label_smoothing`, `positive_weight`)."""
     activation_lr: float | None = Field(None, gt=0)
     """Learning rate of the parameters inside activations; without one, the optimiser's."""
+    layer_decay: float = Field(1.0, gt=0, le=1)
+    """Factor on the learning rate for each stage from the head backwards; 1 trains all alike."""
+    freeze_stages: int = Field(0, ge=0)
+    """The first so many stages keep the weights they started from, and their batch norms rest."""
     epochs: int = Field(20, ge=1)
     batch_size: int = Field(64, ge=1)
     seed: int = Field(0, ge=0, lt=2**32)

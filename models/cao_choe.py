@@ -46,12 +46,12 @@ def cao_choe(
     parts: OrderedDict[str, nn.Module] = OrderedDict(resize=Resize(size_px))
     side = size_px
     for number, channels in enumerate(CHANNELS, start=1):
-        parts[f"conv{number}"] = nn.Conv2d(channels_in, channels, 3)
+        parts[f"conv{number}"] = nn.Conv2d(channels_in, make.width(channels), 3)
         parts[f"activation{number}"] = make(channels)
         parts[f"pool{number}"] = nn.MaxPool2d(2)
         channels_in, side = channels, (side - 2) // 2
     parts["flatten"] = nn.Flatten()
     parts["dropout"] = nn.Dropout(dropout)
-    parts["dense"] = nn.Linear(CHANNELS[-1] * side * side, DENSE)
+    parts["dense"] = nn.Linear(CHANNELS[-1] * side * side, make.width(DENSE))
     parts["activation5"] = make(DENSE)
     return nn.Sequential(parts), DENSE

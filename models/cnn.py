@@ -15,14 +15,15 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, channels_in: int, channels: int, stride: int, make: ActivationMaker) -> None:
         super().__init__()
+        inner = make.width(channels)
         self.residual = nn.Sequential(
-            convolution(channels_in, channels, stride=stride),
-            nn.BatchNorm2d(channels),
+            convolution(channels_in, inner, stride=stride),
+            nn.BatchNorm2d(inner),
             make(channels),
-            convolution(channels, channels),
-            nn.BatchNorm2d(channels),
+            convolution(channels, inner),
+            nn.BatchNorm2d(inner),
         )
-        self.shortcut = shortcut(channels_in, channels, stride)
+        self.shortcut = shortcut(channels_in, inner, stride)
         self.activation = make(channels)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
@@ -61,15 +62,17 @@ def compact_resnet(
     Args:
         channels_in: Bands of all images of a chip together.
         size_px: Not needed, as the pooling is global.
-        make: Makes the activation of each site.
+        make: Makes the activation of each site. A function that joins channels makes the
+            convolutions before it wider, and a shortcut that was the identity a convolution.
         width: Channels of the first stage.
         dropout: Share of features dropped before the head, in training.
     """
     del size_px
+    inner = make.width(width)
     parts: OrderedDict[str, nn.Module] = OrderedDict(
         stem=nn.Sequential(
-            convolution(channels_in, width, size=5, stride=2),
-            nn.BatchNorm2d(width),
+            convolution(channels_in, inner, size=5, stride=2),
+            nn.BatchNorm2d(inner),
             make(width),
             nn.MaxPool2d(2),
         ),

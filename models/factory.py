@@ -1,64 +1,39 @@
 """From the settings of a model to its network."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import nn
 
 from damagenet.config import setting
 from damagenet.errors import ConfigError
-from damagenet.recipe import Choice, ModelSettings, check_choice
-from models import cao_choe, cnn
+from damagenet.recipe import DEFAULT, ModelSettings, check_choice
 from models.activations import ActivationMaker, activation_maker
+from models.architectures import ARCHITECTURES, REPLACING, Architecture, find_architecture
 from models.classifier import Classifier
 from models.initialisers import check_initialiser, initialise
 from models.normalise import Normalise
+from models.site_shapes import site_shapes
 
-Features = Callable[..., tuple[nn.Module, int]]
-"""Takes `channels_in`, `size_px`, `make` and its own parameters; returns features and count."""
+__all__ = ["ARCHITECTURES", "as_built", "build_network", "build_pretrained", "check_model"]
 
-
-Limits = tuple[int, int] | tuple[float, float]
-"""Smallest and largest value of a parameter; whole numbers for a parameter that counts."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Architecture:
-    """How the features of one architecture are made, and what it takes."""
-
-    features: Features
-    smallest_px: int
-    """Images with a shorter side are refused."""
-    limits: dict[str, Limits]
-    """Its own parameters, which may be set by name."""
-
-
-ARCHITECTURES: dict[str, Architecture] = {
-    "cao_choe": Architecture(
-        features=cao_choe.cao_choe,
-        smallest_px=cao_choe.SMALLEST_PX,
-        limits={"size_px": (cao_choe.SMALLEST_PX, 1024), "dropout": (0.0, 0.95)},
-    ),
-    "compact_resnet": Architecture(
-        features=cnn.compact_resnet,
-        smallest_px=cnn.SMALLEST_PX,
-        limits={"width": (8, 256), "dropout": (0.0, 0.95)},
-    ),
-}
 REGULARISERS: dict[str, Callable[..., None]] = {"none": lambda: None}
 
 
 def check_model(model: ModelSettings) -> None:
     """Raise ConfigError if a name or a parameter of the model is unknown; allocates no network."""
     with setting("model.architecture"):
-        _architecture(model.architecture)
+        architecture = find_architecture(model.architecture)
     with setting("model.activation"):
-        activation_maker(model.activation)
+        _check_activation(model, architecture)
     with setting("model.init"):
         check_initialiser(model.init)
     with setting("model.regulariser"):
         check_choice("regulariser", model.regulariser, REGULARISERS)
+    if model.from_imagenet:
+        with setting("model.weights"):
+            _imagenet_name(model, architecture)
 
 
 def build_network(
@@ -71,6 +46,8 @@ def build_network(
 ) -> Classifier:
     """Return a fresh network: images uint8 or float (N, 3, S, S) in 0..255 -> logits (N, 1).
 
+    No weights are read, whatever `model.weights` says: a bundle's own come into it afterwards.
+
     Args:
         model: Architecture, activation and initialiser by name.
         pixel_mean: Mean of red, green and blue over the training pixels, 0..255.
@@ -82,47 +59,114 @@ def build_network(
         ConfigError: If a name or a parameter is unknown or out of range.
     """
     check_model(model)
-    architecture = _architecture(model.architecture)
-    features, count = _features(
-        model.architecture,
-        channels_in=3 * len(inputs),
-        size_px=size_px,
-        make=activation_maker(model.activation),
-    )
+    architecture = find_architecture(model.architecture)
     normalise = Normalise(pixel_mean, pixel_std, smallest_px=architecture.smallest_px)
+    features, count = _features(model, architecture, inputs=inputs, size_px=size_px)
     network = Classifier(normalise, features, nn.Linear(count, 1), images=len(inputs))
     initialise(network, model.init)
     return network.to(memory_format=torch.channels_last)
 
 
-def _architecture(choice: Choice) -> Architecture:
-    if choice.name not in ARCHITECTURES:
-        choices = ", ".join(sorted(ARCHITECTURES))
-        raise ConfigError(f"unknown architecture {choice.name!r}; choose one of: {choices}")
-    architecture = ARCHITECTURES[choice.name]
-    for name, value in choice.parameters.items():
-        if name not in architecture.limits:
-            raise ConfigError(
-                f"architecture {choice.name!r} has no parameter {name!r}; "
-                f"it takes: {', '.join(architecture.limits)}"
-            )
-        _check_limits(f"{choice.name}.{name}", value, architecture.limits[name])
-    return architecture
+def build_pretrained(
+    model: ModelSettings, *, inputs: Sequence[str] = ("post",), size_px: int = 128
+) -> Classifier:
+    """Return a backbone with its ImageNet weights and a fresh head, else as `build_network`.
+
+    Its first layer has the pixel statistics that belong to the weights.
+
+    Args:
+        model: Its `weights` are `imagenet` or `imagenet:NAME`.
+        inputs: The images that one chip is made of, in order.
+        size_px: Side of a chip.
+
+    Raises:
+        ConfigError: As `build_network`, and if there are no such weights.
+        BundleError: If the weights can neither be found nor downloaded.
+    """
+    check_model(model)
+    architecture = find_architecture(model.architecture)
+    name = _imagenet_name(model, architecture)
+    assert architecture.backbone is not None
+    pixels = architecture.backbone.weights[name]
+    normalise = Normalise(pixels.mean, pixels.std, smallest_px=architecture.smallest_px)
+    features, count = _features(model, architecture, inputs=inputs, size_px=size_px, weights=name)
+    network = Classifier(normalise, features, nn.Linear(count, 1), images=len(inputs))
+    return network.to(memory_format=torch.channels_last)
 
 
-def _check_limits(name: str, value: object, limits: Limits) -> None:
-    low, high = limits
-    kind = type(low)
-    fits = isinstance(value, int) or (kind is float and isinstance(value, float))
-    if isinstance(value, bool) or not fits or not low <= float(str(value)) <= high:
-        wanted = "a whole number" if kind is int else "a number"
-        raise ConfigError(
-            f"architecture parameter {name} must be {wanted} within {low}..{high}, got {value!r}"
-        )
+def as_built(model: ModelSettings) -> ModelSettings:
+    """Return the settings with the activation that `default` stands for, where it is one."""
+    own = find_architecture(model.architecture).activation
+    if model.activation.name != DEFAULT or own is None:
+        return model
+    return model.model_copy(update={"activation": own})
 
 
 def _features(
-    choice: Choice, *, channels_in: int, size_px: int, make: ActivationMaker
+    model: ModelSettings,
+    architecture: Architecture,
+    *,
+    inputs: Sequence[str],
+    size_px: int,
+    weights: str | None = None,
 ) -> tuple[nn.Module, int]:
-    given = {"size_px": size_px} | choice.parameters
-    return ARCHITECTURES[choice.name].features(channels_in=channels_in, make=make, **given)
+    backbone = architecture.backbone
+    given: dict[str, object] = {"size_px": (backbone and backbone.fixed_px) or size_px}
+    given |= model.architecture.parameters
+    if backbone is not None:
+        given["weights"] = weights
+    channels_in = 3 * len(inputs)
+    make = _maker(model, architecture)
+    build = partial(architecture.features, channels_in=channels_in, **given)
+    # The sites of a backbone are measured where they are replaced.
+    if make is not None and make.needs_shapes and backbone is None:
+        shapes = site_shapes(build, channels_in=channels_in, size_px=size_px)
+        make.shapes = tuple(shapes)
+    return build(make=make)
+
+
+def _maker(model: ModelSettings, architecture: Architecture) -> ActivationMaker | None:
+    """Return what makes the activations; None where a backbone keeps its own."""
+    asked = model.activation
+    if asked.name == DEFAULT and asked.parameters:
+        raise ConfigError(
+            f"activation {DEFAULT!r} takes no parameters, got {', '.join(asked.parameters)}"
+        )
+    chosen = architecture.activation if asked.name == DEFAULT else asked
+    if chosen is None:
+        _require_none_replaced(model)
+        return None
+    make = activation_maker(chosen)
+    if architecture.backbone is not None and not make.keeps_width:
+        raise ConfigError(
+            f"activation {chosen.name!r} changes the number of channels, so that it does not fit "
+            f"between the layers of {architecture.backbone.name!r}: choose one that keeps it"
+        )
+    return make
+
+
+def _check_activation(model: ModelSettings, architecture: Architecture) -> None:
+    make = _maker(model, architecture)
+    joins_channels = make is not None and make.setting.function.width is not None
+    if joins_channels and architecture.backbone is None:
+        # Whether its widths fit is seen by building; torch's `meta` device has no memory.
+        with torch.device("meta"):
+            _features(model, architecture, inputs=("post",), size_px=architecture.smallest_px)
+
+
+def _require_none_replaced(model: ModelSettings) -> None:
+    for name in REPLACING:
+        if name in model.architecture.parameters:
+            raise ConfigError(
+                f"architecture parameter {name} says where activations are replaced, and the "
+                f"activation is {DEFAULT!r}: name one, or leave {name} out"
+            )
+
+
+def _imagenet_name(model: ModelSettings, architecture: Architecture) -> str:
+    if architecture.backbone is None:
+        raise ConfigError(
+            f"there are no ImageNet weights for {model.architecture.name!r}: choose a backbone "
+            "as model.architecture, as efficientnet_lite0 or resnet18"
+        )
+    return architecture.backbone.weights_name(model.imagenet_name)

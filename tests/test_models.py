@@ -6,7 +6,7 @@ from torch import nn
 
 from damagenet.errors import ConfigError
 from damagenet.recipe import Choice, ModelSettings
-from models.activations import ACTIVATIONS, Activation, activation_maker
+from models.activations import ACTIVATIONS, Activation
 from models.classifier import Classifier
 from models.factory import ARCHITECTURES, build_network
 from models.optimisers import build_optimizer, parameter_roles
@@ -81,11 +81,28 @@ def test_a_wrong_batch_is_refused_in_one_sentence(batch, message):
 
 @pytest.mark.parametrize("name", sorted(ACTIVATIONS))
 def test_every_activation_keeps_the_shape_and_trains(name):
-    net = build_network(ModelSettings(activation=Choice(name=name)), pixel_mean=MEAN, pixel_std=STD)
+    # Its channels divide by two and by three, as functions that join channels need.
+    architecture = Choice(name="compact_resnet", parameters={"width": 24})
+    model = ModelSettings(architecture=architecture, activation=Choice(name=name))
+    net = build_network(model, pixel_mean=MEAN, pixel_std=STD, size_px=64)
     loss = net(images(size_px=64)).square().sum()
     loss.backward()
     assert torch.isfinite(loss)
     assert net.head.weight.grad is not None
+
+
+@pytest.mark.parametrize(("name", "first"), [("compact_resnet", 64), ("cao_choe", 126)])
+def test_every_site_has_a_parameter_for_each_of_its_pixels(name, first):
+    net = network(architecture=name, activation={"name": "pvlu", "per": "pixel"})
+    sites = [module for module in net.modules() if isinstance(module, Activation)]
+    assert next(sites[0].parameters()).shape == (32, first, first)
+    with torch.inference_mode():
+        assert net(images(1)).shape == (1, 1)
+
+
+def test_a_network_with_parameters_per_pixel_refuses_images_of_another_size():
+    with pytest.raises(ConfigError, match="one parameter per pixel was made for"):
+        network(activation={"name": "pvlu", "per": "pixel"})(images(1, 64))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Training: repeatable, resumable, checked before it starts, and a bundle at the end."""
 
+import json
 import os
 import subprocess
 import sys
@@ -175,10 +176,22 @@ def test_a_linear_probe_trains_the_head_alone(bundle, tmp_path):
 def test_weights_of_another_architecture_are_refused(bundle, tmp_path):
     recipe = make_recipe(transfer="finetune")
     model = recipe.model.model_copy(
-        update={"weights": str(bundle.folder), "activation": Choice(name="gelu")}
+        update={"weights": str(bundle.folder), "architecture": Choice(name="cao_choe")}
     )
-    with pytest.raises(ConfigError, match=r"model\.activation is 'gelu' but the weights in"):
+    with pytest.raises(ConfigError, match=r"model\.architecture is 'cao_choe' but the weights in"):
         trained(tmp_path, recipe.model_copy(update={"model": model}))
+
+
+def test_a_folder_from_before_a_setting_existed_is_still_known(tmp_path):
+    recipe = make_recipe(epochs=1)
+    first = trained(tmp_path, recipe)
+    path = tmp_path / "recipe.json"
+    told = json.loads(path.read_text())
+    del told["training"]["layer_decay"]
+    path.write_text(json.dumps(told))
+    assert same_weights(trained(tmp_path, recipe), first)
+    with pytest.raises(OutputError, match="holds a training by another recipe"):
+        trained(tmp_path, make_recipe(epochs=1, layer_decay=0.5))
 
 
 @pytest.mark.parametrize(
@@ -214,8 +227,13 @@ def test_weights_of_another_architecture_are_refused(bundle, tmp_path):
         ({"data": {"split": "publishd"}}, "data.split: unknown split 'publishd'; choose one of"),
         ({"data": {"split": "region:dallas"}}, "data.split: unknown region 'dallas'; choose one"),
         ({"data": {"exclude_ground": [[3, 2, 1, 4]]}}, "data.exclude_ground: exclude_ground takes"),
-        ({"training": {"transfer": "finetune"}}, "finetune needs model.weights"),
+        (
+            {"training": {"transfer": "finetune"}},
+            "finetune needs model.weights: name a bundle, or imagenet",
+        ),
         ({"model": {"weights": "harvey"}}, "training.transfer is scratch: choose finetune"),
+        ({"model": {"weights": "imagenet"}}, "no ImageNet weights for 'compact_resnet'"),
+        ({"training": {"freeze_stages": 1}}, "freeze_stages is 1 but training.transfer is scratch"),
     ],
 )
 def test_a_wrong_name_is_refused_before_any_data_is_read(changes, message, tmp_path):

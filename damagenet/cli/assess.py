@@ -41,7 +41,7 @@ def command(
     quiet: Quiet = False,
     **given: object,
 ) -> None:
-    """Say which buildings, or which cells of a grid, a storm damaged.
+    """Say which buildings, or cells of a grid, a storm damaged.
 
     Writes DIR/<scene>/ for every scene, DIR/damage.* for all of them, and DIR/run.json.
     Run the same command again to continue after an interruption.

@@ -32,7 +32,7 @@ def command(
     ] = True,
     quiet: Annotated[bool, typer.Option("--quiet", help="Draw no progress bar.")] = False,
 ) -> None:
-    """Train a network by a recipe; the bundle appears in OUT/bundle."""
+    """Train a network by a recipe, to a bundle in OUT/bundle."""
     recipe = read_recipe(config, overrides=overrides or ())
 
     from lightning.pytorch.utilities import rank_zero_only

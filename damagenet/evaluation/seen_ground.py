@@ -26,7 +26,7 @@ def learned_tiles(name_or_folder: str | Path) -> pd.DataFrame:
     """
     card = read_card(name_or_folder)
     own = pd.read_parquet(find_bundle(name_or_folder) / MANIFEST_FILE)
-    source = card.recipe.model.weights
+    source = card.recipe.model.source_bundle
     return own if source is None else pd.concat([own, learned_tiles(source)])
 
 

@@ -16,10 +16,11 @@ from damagenet.calibration import (
 )
 from damagenet.card import FORMAT_VERSION, Card, ChipGround, TrainingTiles
 from damagenet.labels import CLASSES
-from damagenet.recipe import Recipe
+from damagenet.recipe import ModelSettings, Recipe
 from damagenet.training.data import TrainingData
 from data_prep.datasets import tile_tensor
 from models.classifier import Classifier
+from models.factory import as_built
 
 HARVEY_LICENCE = (
     "CC BY 4.0 according to the Hugging Face card of the tiles, which points at IEEE DataPort "
@@ -27,20 +28,18 @@ HARVEY_LICENCE = (
     "unconfirmed: have it checked before commercial use"
 )
 WEIGHTS_LICENCE = "Apache-2.0, as far as the licence of the training tiles allows"
+IMAGENET_LICENCE = " and that of the ImageNet weights it started from"
 VERSIONED = ("torch", "lightning", "albumentations", "numpy")
 CHIPS_AT_ONCE = 256
 
 
-def make_card(
-    recipe: Recipe, data: TrainingData, network: Classifier, *, transferred: bool, command: str
-) -> Card:
+def make_card(recipe: Recipe, data: TrainingData, network: Classifier, *, command: str) -> Card:
     """Return the card of a trained network, all but its hashes and scores.
 
     Args:
         recipe: What it was trained by.
         data: What it was trained and validated on.
         network: Trained; left in evaluation mode.
-        transferred: Whether it started from the weights of another bundle.
         command: The command that made it.
 
     Raises:
@@ -56,7 +55,7 @@ def make_card(
         format_version=FORMAT_VERSION,
         name=recipe.name,
         created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-        model=recipe.model,
+        model=as_built(recipe.model),
         inputs=("post",),
         classes=CLASSES,
         pixel_mean=_three(network.normalise.mean),
@@ -66,9 +65,9 @@ def make_card(
         threshold=threshold,
         uncertain_band=uncertain_band(p, labels, threshold),
         class_prior=data.class_prior,
-        training_tiles=_training_tiles(data, transferred=transferred),
+        training_tiles=_training_tiles(data, recipe.model),
         scores=(),
-        licence=WEIGHTS_LICENCE,
+        licence=WEIGHTS_LICENCE + (IMAGENET_LICENCE if recipe.model.from_imagenet else ""),
         command=command,
         recipe=recipe,
         versions=_versions(),
@@ -89,9 +88,11 @@ def network_logits(
     return torch.cat(logits).numpy().astype(np.float64)
 
 
-def _training_tiles(data: TrainingData, *, transferred: bool) -> TrainingTiles:
+def _training_tiles(data: TrainingData, model: ModelSettings) -> TrainingTiles:
     split = f"{data.split.name}, training part: {data.split.description}"
-    if transferred:
+    if model.from_imagenet:
+        split += f" Started from weights trained on ImageNet ({model.weights})."
+    elif model.weights is not None:
         split += " Started from other weights, whose tiles are not listed here."
     return TrainingTiles(
         count=len(data.split.train),

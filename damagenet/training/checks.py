@@ -3,11 +3,13 @@
 from damagenet.bundle import read_card
 from damagenet.config import setting
 from damagenet.errors import ConfigError
-from damagenet.recipe import Choice, Recipe
+from damagenet.recipe import DEFAULT, Choice, ModelSettings, Recipe
 from damagenet.training.losses import build_loss
 from data_prep.augmentation import build_augmentation
 from data_prep.splits import check_boxes, check_split
-from models.factory import check_model
+from models.activations import activation_maker
+from models.architectures import REPLACING
+from models.factory import as_built, check_model
 from models.optimisers import check_optimizer
 from models.schedules import check_schedule
 
@@ -38,24 +40,84 @@ def check_recipe(recipe: Recipe) -> None:
 
 
 def _check_transfer(recipe: Recipe) -> None:
-    transfer, weights = recipe.training.transfer, recipe.model.weights
-    if transfer == "scratch" and weights is not None:
+    transfer, model = recipe.training.transfer, recipe.model
+    if transfer == "scratch" and model.weights is not None:
         raise ConfigError(
-            f"model.weights is {weights!r} but training.transfer is scratch: choose finetune or "
-            "linear_probe, or leave the weights out"
+            f"model.weights is {model.weights!r} but training.transfer is scratch: choose finetune "
+            "or linear_probe, or leave the weights out"
         )
-    if transfer != "scratch" and weights is None:
-        raise ConfigError(f"training.transfer {transfer} needs model.weights: name a bundle")
-    if weights is None:
+    if transfer != "scratch" and model.weights is None:
+        raise ConfigError(
+            f"training.transfer {transfer} needs model.weights: name a bundle, or imagenet"
+        )
+    _check_frozen(recipe)
+    if model.weights is None:
         return
-    theirs = read_card(weights).model
-    for part in ("architecture", "activation"):
-        own, given = getattr(recipe.model, part), getattr(theirs, part)
-        if own != given:
+    if model.init != Choice(name=DEFAULT):
+        raise ConfigError(
+            f"model.init is {_in_words(model.init)} but model.weights already gives the start: "
+            "leave one out"
+        )
+    if model.from_imagenet:
+        changed = _in_words(model.activation) if model.activation.name != DEFAULT else None
+    else:
+        changed = _changed_activation(model, model.weights)
+    if changed and transfer == "linear_probe":
+        raise ConfigError(
+            f"training.transfer is linear_probe but model.activation {changed} is not the one the "
+            "weights were trained with, and only the head would learn: choose finetune"
+        )
+
+
+def _check_frozen(recipe: Recipe) -> None:
+    """Refuse what would be without effect, or keep a stage as chance made it."""
+    training = recipe.training
+    if training.transfer == "scratch" and training.freeze_stages:
+        raise ConfigError(
+            f"training.freeze_stages is {training.freeze_stages} but training.transfer is scratch: "
+            "they would never be trained"
+        )
+    if training.transfer != "linear_probe":
+        return
+    for name in ("freeze_stages", "layer_decay"):
+        value = getattr(training, name)
+        if value != type(training).model_fields[name].default:
             raise ConfigError(
-                f"model.{part} is {_in_words(own)} but the weights in {weights!r} are of "
-                f"{_in_words(given)}: name the same"
+                f"training.{name} is {value} but training.transfer is linear_probe, which trains "
+                "no stage: leave it out, or choose finetune"
             )
+
+
+def _changed_activation(model: ModelSettings, weights: str) -> str | None:
+    """Return the model's activation where the weights are of another one.
+
+    Raises:
+        ConfigError: If the architecture is another one, or the activations do not take the same
+            weights.
+        BundleError: If the weights are in no bundle.
+    """
+    own, theirs = as_built(model), as_built(read_card(weights).model)
+    if _shape(own.architecture) != _shape(theirs.architecture):
+        raise ConfigError(
+            f"model.architecture is {_in_words(own.architecture)} but the weights in {weights!r} "
+            f"are of {_in_words(theirs.architecture)}: name the same"
+        )
+    if (own.activation, own.architecture) == (theirs.activation, theirs.architecture):
+        return None
+    for activation in (own.activation, theirs.activation):
+        if activation.name != DEFAULT and not activation_maker(activation).keeps_width:
+            raise ConfigError(
+                f"model.activation is {_in_words(own.activation)} but the weights in {weights!r} "
+                f"are of {_in_words(theirs.activation)}, which takes other numbers of channels: "
+                "name the same"
+            )
+    return _in_words(own.activation)
+
+
+def _shape(architecture: Choice) -> Choice:
+    """Return an architecture without what says where activations are replaced."""
+    kept = {key: value for key, value in architecture.parameters.items() if key not in REPLACING}
+    return Choice(name=architecture.name, parameters=kept)
 
 
 def _in_words(choice: Choice) -> str:

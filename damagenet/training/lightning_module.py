@@ -11,9 +11,11 @@ from torchmetrics.classification import BinaryAccuracy, BinaryAUROC, MulticlassA
 
 from damagenet.recipe import TrainingSettings
 from damagenet.training.losses import build_loss
+from models.activations import penalty
 from models.classifier import Classifier
 from models.optimisers import build_optimizer
 from models.schedules import build_schedule
+from models.stages import freeze
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +27,11 @@ class DamageModule(LightningModule):
     """Trains a network with the loss, optimiser and schedule of a recipe."""
 
     def __init__(self, network: Classifier, settings: TrainingSettings) -> None:
+        """Take what is trained, and freeze in it what stays.
+
+        Raises:
+            ConfigError: If more stages shall be frozen than there are.
+        """
         super().__init__()
         self.network = network
         self.settings = settings
@@ -32,22 +39,24 @@ class DamageModule(LightningModule):
         self.train_loss = MeanMetric()
         self.validation_loss = MeanMetric()
         self.validation_scores = _validation_scores()
+        self.resting = freeze(network, settings.freeze_stages)
         if settings.transfer == "linear_probe":
-            network.requires_grad_(False)
-            network.head.requires_grad_(True)
+            network.features.requires_grad_(False)
+            self.resting = [network.features]
 
     def on_train_epoch_start(self) -> None:
-        """Keep the batch norms and dropout of a frozen network at rest."""
-        if self.settings.transfer == "linear_probe":
-            self.network.features.eval()
+        """Keep the batch norms and dropout of what is frozen at rest."""
+        for module in self.resting:
+            module.eval()
 
     def training_step(self, batch: Batch, batch_index: int) -> torch.Tensor:
-        """Return the mean loss of a batch."""
+        """Return the mean loss of a batch, and what activations add to it."""
         del batch_index
         images, labels = batch
         loss = self.loss(self.network(*images).squeeze(1).float(), labels)
         self.train_loss.update(loss.detach(), weight=len(labels))
-        return loss
+        extra = penalty(self.network)
+        return loss if extra is None else loss + extra
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch's mean training loss."""
@@ -75,7 +84,10 @@ class DamageModule(LightningModule):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return the optimiser and a schedule that steps once per batch."""
         optimizer = build_optimizer(
-            self.settings.optimizer, self.network, activation_lr=self.settings.activation_lr
+            self.settings.optimizer,
+            self.network,
+            activation_lr=self.settings.activation_lr,
+            layer_decay=self.settings.layer_decay,
         )
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = build_schedule(self.settings.schedule, optimizer, steps=steps)

@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from lightning import Trainer, seed_everything
+from lightning import Trainer
 from lightning.pytorch.utilities import rank_zero_only
 
 from damagenet.bundle import CARD_FILE, Bundle, load_bundle, save_bundle
+from damagenet.config import make_settings
 from damagenet.errors import OutputError
 from damagenet.recipe import Recipe
 from damagenet.training.card import make_card
 from damagenet.training.checks import check_recipe
-from damagenet.training.data import TrainingData, open_training_data, pixel_statistics
+from damagenet.training.data import TrainingData, open_training_data
 from damagenet.training.lightning_module import DamageModule, network_state
+from damagenet.training.start import start_network
 from damagenet.training.trainer import (
     BEST,
     LAST,
@@ -26,8 +28,6 @@ from damagenet.training.trainer import (
     make_trainer,
     without_advice,
 )
-from models.classifier import Classifier
-from models.factory import build_network
 
 if TYPE_CHECKING:
     from data_prep.harvey import HarveyTiles
@@ -69,7 +69,7 @@ def train(
         OutputError: If `out` holds another training, or cannot be written.
         DataError: If the data set is missing or the split leaves nothing.
         LeakError: If the split leaks and the recipe does not allow it.
-        BundleError: If the weights to start from cannot be read.
+        BundleError: If the weights to start from cannot be found, downloaded or read.
         EvaluationError: If the training diverged.
     """
     check_recipe(recipe)
@@ -77,15 +77,14 @@ def train(
         log.info("%s is already trained: %s", recipe.name, out / BUNDLE)
         return load_bundle(out / BUNDLE)
     data = open_training_data(recipe, tiles)
+    module = DamageModule(start_network(recipe, data), recipe.training)
     _claim(out, recipe, resume=resume)
     log.info("%s", data.split.description)
-    network = _start_network(recipe, data)
     hardware = Hardware(devices=devices, nodes=nodes)
-    trainer = _fit(recipe, out, data, network, hardware=hardware, resume=resume, progress=progress)
+    trainer = _fit(recipe, out, data, module, hardware=hardware, resume=resume, progress=progress)
     if trainer.is_global_zero:
-        transferred = recipe.training.transfer != "scratch"
-        card = make_card(recipe, data, network, transferred=transferred, command=command)
-        save_bundle(out / BUNDLE, card, network, data.manifest)
+        card = make_card(recipe, data, module.network, command=command)
+        save_bundle(out / BUNDLE, card, module.network, data.manifest)
     trainer.strategy.barrier()
     return load_bundle(out / BUNDLE)
 
@@ -93,7 +92,7 @@ def train(
 def _is_finished(out: Path, recipe: Recipe) -> bool:
     """Whether the folder holds this training whole; raise OutputError if it holds another."""
     path = out / RECIPE_FILE
-    if path.exists() and path.read_text(encoding="utf-8") != _told(recipe):
+    if path.exists() and not _tells(path, recipe):
         raise OutputError(
             f"{out} holds a training by another recipe ({path}): choose another folder, or "
             "start it anew with --no-resume"
@@ -119,29 +118,29 @@ def _claim(out: Path, recipe: Recipe, *, resume: bool) -> None:
         raise OutputError(f"cannot write to {out}: {err.strerror}") from err
 
 
+def _tells(path: Path, recipe: Recipe) -> bool:
+    """Whether a file holds the recipe; settings that are younger than the file have defaults."""
+    try:
+        return make_settings(Recipe, json.loads(path.read_text(encoding="utf-8"))) == recipe
+    except ValueError:
+        return False
+
+
 def _told(recipe: Recipe) -> str:
     return json.dumps(recipe.model_dump(mode="json"), indent=2) + "\n"
-
-
-def _start_network(recipe: Recipe, data: TrainingData) -> Classifier:
-    seed_everything(recipe.training.seed, verbose=False)
-    if recipe.model.weights is None:
-        mean, std = pixel_statistics(data.tiles.pixels, data.split.train)
-        return build_network(recipe.model, pixel_mean=mean, pixel_std=std)
-    return load_bundle(recipe.model.weights).network.train()
 
 
 def _fit(
     recipe: Recipe,
     out: Path,
     data: TrainingData,
-    network: Classifier,
+    module: DamageModule,
     *,
     hardware: Hardware,
     resume: bool,
     progress: bool,
 ) -> Trainer:
-    """Train the network in place up to its best epoch; return the trainer."""
+    """Train the module's network in place up to its best epoch; return the trainer."""
     settings = recipe.training
     last = out / f"{LAST}.ckpt"
     with without_advice():
@@ -153,12 +152,12 @@ def _fit(
         )
         fit_or_interrupt(
             trainer,
-            DamageModule(network, settings),
+            module,
             loader,
             data.validation_loader(batch_size=4 * settings.batch_size),
             last=last if resume and last.exists() else None,
         )
     # Only tensors are read back from our own checkpoint, never code.
     best = torch.load(out / f"{BEST}.ckpt", map_location="cpu", weights_only=True)
-    network.load_state_dict(network_state(best["state_dict"]))
+    module.network.load_state_dict(network_state(best["state_dict"]))
     return trainer

@@ -107,7 +107,8 @@ def make_trainer(
         devices=hardware.devices,
         num_nodes=hardware.nodes,
         strategy="ddp" if hardware.processes > 1 else "auto",
-        deterministic=torch.cuda.is_available(),
+        # Some backbones pool in a way that has no repeatable kernel on a GPU: they warn.
+        deterministic="warn" if torch.cuda.is_available() else False,
         logger=[
             CSVLogger(out / LOGS, name="csv"),
             TensorBoardLogger(out / LOGS, name="tensorboard"),

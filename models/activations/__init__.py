@@ -2,6 +2,7 @@
 
 from models.activations.build import build_activation, parameter_names, settle
 from models.activations.function import Function
+from models.activations.penalty import penalty
 from models.activations.settings import ALIASES
 from models.activations.site import Activation, ActivationMaker, activation_maker
 from models.activations.table import ACTIVATIONS
@@ -15,5 +16,6 @@ __all__ = [
     "activation_maker",
     "build_activation",
     "parameter_names",
+    "penalty",
     "settle",
 ]

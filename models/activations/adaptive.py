@@ -29,14 +29,14 @@ BASES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 def laaf(x: torch.Tensor, base: str, n: float, a: Number, recovery: float = 0.0) -> torch.Tensor:
     """base(n a x); `recovery` weighs a term of the loss and changes no value."""
     del recovery
-    return BASES[base](n * a * x)
+    return BASES[base](x * (n * a))
 
 
 def rowdy(x: torch.Tensor, base: str, n: float, a: Number, **terms: Number) -> torch.Tensor:
     """base(n a x) + sum over k of n a_k sin(k n w_k x)."""
-    total = BASES[base](n * a * x)
+    total = BASES[base](x * (n * a))
     for k in range(1, len(terms) // 2 + 1):
-        total = total + n * terms[f"a{k}"] * torch.sin(k * n * terms[f"w{k}"] * x)
+        total = total + n * terms[f"a{k}"] * torch.sin(x * (k * n * terms[f"w{k}"]))
     return total
 
 

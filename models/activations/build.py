@@ -9,6 +9,8 @@ from torch import nn
 from damagenet.errors import ConfigError
 from models.activations.coefficients import Coefficients, in_range
 from models.activations.function import Function, Parameter, Sharing
+from models.activations.joining import Join
+from models.activations.planes import Joined
 from models.activations.pointwise import Pointwise
 from models.activations.settings import ALIASES
 from models.activations.table import ACTIVATIONS
@@ -132,7 +134,7 @@ def build_activation(
 
     Args:
         name: A name of the table (`damagenet activations` lists it).
-        channels: Channels that enter; without them the numbers are one set per layer, unless
+        channels: Channels that come out; without them the numbers are one set per layer, unless
             `per` says otherwise.
         dim: Axis of the channels.
         shape: Size (C, H, W) of what enters; needed for `per: pixel` only.
@@ -187,6 +189,8 @@ def make_layer(
         fixed.pop("terms", None)
     if function.joins:
         fixed["dim"] = dim
+    if isinstance(function.value, Join):
+        return Joined(function.value, fixed=fixed, coefficients=trained, dim=dim)
     return Pointwise(
         function.value,
         in_training=function.in_training,

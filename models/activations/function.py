@@ -58,7 +58,8 @@ class Function:
     value: Value | None = None
     layer: "Layer | None" = None
     in_training: Value | None = None
-    """For a function that draws random numbers: its form in training."""
+    """For a function that draws random numbers: its form in training, which takes a `seed` too
+    and draws from it alone."""
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     """Its numbers, fixed and trained."""
     series: "Series | None" = None

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import lru_cache, partial
 
 import torch
+from torch._functorch import config as functorch
 from torch.utils.checkpoint import checkpoint
 
 from models.activations.function import Value
@@ -34,10 +35,13 @@ def evaluate(
         features: Any shape; half precision is computed in float32 and returned as it came.
         learned: Its trained parameters, shaped to broadcast over `features`.
     """
-    if torch.compiler.is_compiling() or not _worth_it(features, learned):
+    if not pays(features, learned):
         return plain(value, fixed, features, learned)
     if _compiler_works(features.device.type):
-        return _kernel(value, fixed)(features, learned)
+        # Without a budget torch keeps masks and results beside the input where it thinks that
+        # this saves time; here it costs memory and, for masks, time as well.
+        with functorch.patch(activation_memory_budget=0.0):
+            return _kernel(value, fixed)(features, learned)
     return recomputed(value, fixed, features, learned)
 
 
@@ -63,8 +67,10 @@ def recomputed(
     return result
 
 
-def _worth_it(features: torch.Tensor, learned: dict[str, torch.Tensor]) -> bool:
-    """Whether gradients will be asked of a tensor that is large enough."""
+def pays(features: torch.Tensor, learned: dict[str, torch.Tensor]) -> bool:
+    """Whether a compiled kernel does: gradients will be asked of a tensor that is large enough."""
+    if torch.compiler.is_compiling():
+        return False
     tracked = features.requires_grad or any(each.requires_grad for each in learned.values())
     return torch.is_grad_enabled() and tracked and features.numel() >= SMALLEST
 

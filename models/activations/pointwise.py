@@ -9,6 +9,7 @@ from damagenet.errors import ConfigError
 from models.activations.coefficients import Coefficients
 from models.activations.function import Value
 from models.activations.fused import evaluate
+from models.activations.noise import fresh_seed
 
 
 class Pointwise(nn.Module):
@@ -27,14 +28,14 @@ class Pointwise(nn.Module):
 
         Args:
             value: The formula.
-            in_training: Its form in training, where that is another.
+            in_training: Its form in training, where that is another; takes a `seed` too.
             fixed: What is not trained.
             coefficients: What is trained; None where nothing is.
             dim: Axis of the channels.
         """
         super().__init__()
         self.value = value
-        self.in_training = in_training or value
+        self.in_training = in_training
         self.fixed = tuple(fixed.items())
         self.coefficients = coefficients
         self.dim = dim
@@ -46,8 +47,10 @@ class Pointwise(nn.Module):
             ConfigError: If there is one parameter per pixel and the image has another size.
         """
         learned = {} if self.coefficients is None else self._learned(self.coefficients, features)
-        value = self.in_training if self.training else self.value
-        return evaluate(value, self.fixed, features, learned)
+        if self.training and self.in_training is not None:
+            seeded = {**learned, "seed": fresh_seed(features)}
+            return evaluate(self.in_training, self.fixed, features, seeded)
+        return evaluate(self.value, self.fixed, features, learned)
 
     def _learned(
         self, coefficients: Coefficients, features: torch.Tensor

@@ -34,12 +34,18 @@ def pau(
     far = torch.where(size <= 1, 1.0, size)
     # In t = 1 / |x| the far polynomials have their coefficients in the other order.
     t = 1 / far
-    sign = torch.where(x < 0, -1.0, 1.0)
+    # In the type of x: a bare 1.0 would round the coefficients of float64 to float32.
+    sign = torch.where(x < 0, -1.0, 1.0).to(x.dtype)
     top = a0 + near * (a1 + near * (a2 + near * (a3 + near * (a4 + near * a5))))
-    bottom = 1 + inner * (abs(b1) + inner * (abs(b2) + inner * (abs(b3) + inner * abs(b4))))
+    c1, c2, c3, c4 = (_size(b) for b in (b1, b2, b3, b4))
+    bottom = 1 + inner * (c1 + inner * (c2 + inner * (c3 + inner * c4)))
     top_far = a4 + sign * (a5 * far + t * (a3 + t * (sign * a2 + t * (a1 + t * sign * a0))))
-    bottom_far = abs(b4) + t * (abs(b3) + t * (abs(b2) + t * (abs(b1) + t)))
+    bottom_far = c4 + t * (c3 + t * (c2 + t * (c1 + t)))
     return torch.where(size <= 1, top / bottom, top_far / bottom_far)
+
+
+def _size(number: Number) -> Number:
+    return number.abs() if isinstance(number, torch.Tensor) else abs(number)
 
 
 def srs(x: torch.Tensor, alpha: Number, beta: Number) -> torch.Tensor:

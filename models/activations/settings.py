@@ -2,6 +2,15 @@
 
 from collections.abc import Mapping
 
+from models.activations.logical_rows import FORMS
+
+XNOR = {f"xnor_{form}": (f"parity_{form}", {"k": 2}) for form in FORMS}
+OF_THREE = {
+    f"{operator}_{form}_k3": (f"{operator}_{form}", {"k": 3})
+    for operator in ("and", "or", "parity")
+    for form in FORMS
+}
+
 ALIASES: dict[str, tuple[str, Mapping[str, float | int | str | bool]]] = {
     "ada_charcnn": ("ada", {"alpha": 0.5, "c": 1.0}),
     "ada_mlp": ("ada", {"alpha": 0.3, "c": 0.0}),
@@ -18,6 +27,8 @@ ALIASES: dict[str, tuple[str, Mapping[str, float | int | str | bool]]] = {
     "leaky_ada_charcnn": ("leaky_ada", {"alpha": 0.5, "c": 1.0}),
     "leaky_ada_lenet": ("leaky_ada", {"alpha": 0.9}),
     "leaky_ada_mlp": ("leaky_ada", {"alpha": 0.1}),
+    "maxout2": ("maxout", {"k": 2}),
+    "minout2": ("minout", {"k": 2}),
     "pfplus_linear_like": ("pfplus", {"lam": 5.0, "mu": 0.1}),
     "pfplus_relu_like": ("pfplus", {"lam": 0.2, "mu": 10.0}),
     "pvlu_alt": ("pvlu", {"alpha": 0.5, "beta": 2.0}),
@@ -29,4 +40,6 @@ ALIASES: dict[str, tuple[str, Mapping[str, float | int | str | bool]]] = {
     "srs_senet": ("srs", {"alpha": 10.0, "beta": 10.0}),
     "swish_benchmark_init": ("swish", {"beta": 0.25}),
     "vlu": ("pvlu", {"learnable": False}),
+    **XNOR,
+    **OF_THREE,
 }

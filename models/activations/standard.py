@@ -5,12 +5,36 @@ from collections.abc import Mapping
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from models.activations.function import Function, Parameter, native
 
 TORCH = "torch"
 SELU_SCALE = 1.0507009873554805
 SELU_ALPHA = 1.6732632423543772
+
+
+class PReLU(nn.PReLU):
+    """Torch's PReLU, which takes half precision beside slopes in float32."""
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Return values of the same shape and type."""
+        return F.prelu(features, self.weight.to(features.dtype))
+
+
+class Softmax(nn.Module):
+    """Softmax over the channels that keeps the memory layout of images."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Return values of the same shape, 1 in sum over the channels."""
+        last = features.movedim(self.dim, -1)
+        if last.is_contiguous():
+            return torch.softmax(last, -1).movedim(-1, self.dim)
+        return torch.softmax(features, self.dim)
 
 
 class OnAxis(nn.Module):
@@ -29,8 +53,13 @@ class OnAxis(nn.Module):
 
 def prelu(values: Mapping[str, float | int | str], *, channels: int | None, dim: int) -> nn.Module:
     """Return torch's PReLU with one slope, or one per channel."""
-    layer = nn.PReLU(num_parameters=channels or 1, init=float(values["a"]))
+    layer = PReLU(num_parameters=channels or 1, init=float(values["a"]))
     return layer if dim == 1 or channels is None else OnAxis(layer, dim)
+
+
+def logsigmoid(x: torch.Tensor) -> torch.Tensor:
+    """-log(1 + exp(-x)); torch's own keeps two tensors and loses the memory layout."""
+    return -F.softplus(-x, threshold=40)
 
 
 def hardsigmoid(x: torch.Tensor) -> torch.Tensor:
@@ -123,7 +152,7 @@ STANDARD: dict[str, Function] = {
     ),
     "logsigmoid": Function(
         formula="-log(1 + exp(-x))",
-        layer=native(nn.LogSigmoid),
+        value=logsigmoid,
         smoothness="C-inf",
         source=TORCH,
         transcendentals=2,
@@ -146,13 +175,6 @@ STANDARD: dict[str, Function] = {
     "relu6": Function(
         formula="min(max(0, x), 6)", layer=native(nn.ReLU6), smoothness="C0", source=TORCH
     ),
-    "rrelu": Function(
-        formula="x if x > 0 else a x, a drawn from [lower, upper] in training, their mean after",
-        layer=native(nn.RReLU),
-        parameters={"lower": fixed(1 / 8), "upper": fixed(1 / 3)},
-        smoothness="C0",
-        source="arXiv:1505.00853",
-    ),
     "selu": Function(
         formula="scale (x if x > 0 else alpha (exp(x) - 1))",
         layer=selu,
@@ -163,7 +185,7 @@ STANDARD: dict[str, Function] = {
     ),
     "softmax": Function(
         formula="exp(x) / sum of exp(x) over the channels",
-        layer=lambda values, *, channels, dim: nn.Softmax(dim),
+        layer=lambda values, *, channels, dim: Softmax(dim),
         smoothness="C-inf",
         source="arXiv:2209.02681",
         transcendentals=1,
@@ -198,9 +220,7 @@ STANDARD: dict[str, Function] = {
         smoothness="C0",
         source=TORCH,
     ),
-    "softsign": Function(
-        formula="x / (1 + |x|)", layer=native(nn.Softsign), smoothness="C1", source=TORCH
-    ),
+    "softsign": Function(formula="x / (1 + |x|)", value=F.softsign, smoothness="C1", source=TORCH),
     "tanh": Function(
         formula="tanh(x)",
         layer=native(nn.Tanh),
@@ -210,7 +230,7 @@ STANDARD: dict[str, Function] = {
     ),
     "tanhshrink": Function(
         formula="x - tanh(x)",
-        layer=native(nn.Tanhshrink),
+        value=F.tanhshrink,
         smoothness="C-inf",
         source=TORCH,
         transcendentals=1,

@@ -6,6 +6,7 @@ from models.activations.dendrites import DENDRITES
 from models.activations.function import Function
 from models.activations.logical_rows import LOGICAL
 from models.activations.oscillating import OSCILLATING
+from models.activations.pairing import PAIRING
 from models.activations.rational import RATIONAL
 from models.activations.rectifiers import RECTIFIERS
 from models.activations.saturating import SATURATING
@@ -19,6 +20,7 @@ ACTIVATIONS: dict[str, Function] = {
     **DENDRITES,
     **LOGICAL,
     **OSCILLATING,
+    **PAIRING,
     **RATIONAL,
     **RECTIFIERS,
     **SATURATING,

@@ -1,0 +1,1 @@
+"""Networks trained on ImageNet: their architectures by name, their weights, their pixels."""
