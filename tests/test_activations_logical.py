@@ -1,5 +1,6 @@
 """Functions that join channels: exact values, laws of logic, what they refuse, how they are run."""
 
+import copy
 import json
 import math
 from pathlib import Path
@@ -302,36 +303,50 @@ def test_channels_that_do_not_divide_are_refused(name, parameters, entering, mes
         build_activation(name, **parameters)(torch.zeros(1, entering, 2, 2))
 
 
+def kept_bytes(layer: nn.Module, features: torch.Tensor) -> int:
+    """Return the size of all that a layer keeps for backward."""
+    kept: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        layer(features)
+    return sum(kept.values())
+
+
 @pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # torch's own, hidden
-@pytest.mark.parametrize("name", ["or_ail", "or_xnor_nil"])
-def test_large_features_keep_values_slopes_layout_and_little_memory(name):
-    layer = build_activation(name)
+@pytest.mark.parametrize(
+    ("name", "layout"),
+    [
+        ("or_xnor_nil", torch.contiguous_format),
+        ("or_xnor_nil", torch.channels_last),
+        ("pynada", torch.channels_last),
+    ],
+)
+def test_large_features_keep_values_slopes_layout_and_little_memory(name, layout):
+    layer, reference = build_activation(name), build_activation(name).double()
     generator = torch.Generator().manual_seed(0)
-    # Just enough to be worth a kernel of its own.
+    # Just enough to be worth a kernel of its own; each half of it is not.
     values = torch.randn(8, 32, 32, 32, generator=generator).double()
     exact = values.clone().requires_grad_()
-    layer(exact[:4]).square().sum().backward()
-    layer(exact[4:]).square().sum().backward()
-    for layout in (torch.contiguous_format, torch.channels_last):
-        features = values.float().to(memory_format=layout).requires_grad_()
-        layer(features)  # Compiles, which keeps tensors of its own.
-        kept: dict[int, int] = {}
-
-        def keep(tensor: torch.Tensor, kept: dict[int, int] = kept) -> torch.Tensor:
-            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-            return tensor
-
-        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-            result = layer(features)
-        assert sum(kept.values()) <= features.nbytes
-        assert result.is_contiguous(memory_format=layout)
-        result.square().sum().backward()
-        assert features.grad.is_contiguous(memory_format=layout)
-        torch.testing.assert_close(features.grad.double(), exact.grad, rtol=1e-4, atol=1e-4)
+    for half in exact.chunk(2):
+        reference(half).square().sum().backward()
+    features = values.float().to(memory_format=layout).requires_grad_()
+    result = layer(features)
+    assert result.is_contiguous(memory_format=layout)
+    result.square().sum().backward()
+    assert features.grad.is_contiguous(memory_format=layout)
+    torch.testing.assert_close(features.grad.double(), exact.grad, rtol=1e-4, atol=1e-4)
+    for found, expected in zip(layer.parameters(), reference.parameters(), strict=True):
+        torch.testing.assert_close(found.grad.double(), expected.grad, rtol=1e-4, atol=1e-4)
+    a_few_numbers = 64
+    assert kept_bytes(layer, features) <= features.nbytes + a_few_numbers
 
 
 def test_copies_of_a_layer_share_their_kernels():
     first, second = build_activation("or_xnor_nail"), build_activation("or_xnor_nail")
     assert isinstance(first, Joined)
-    assert first.of_planes == second.of_planes
+    assert first.join == second.join == copy.deepcopy(first).join
     assert first.fixed == second.fixed

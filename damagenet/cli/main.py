@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from damagenet.cli import assess, data, demo, evaluate, inspect, models, train
+from damagenet.cli import activations, assess, data, demo, evaluate, inspect, models, study, train
 from damagenet.errors import DamageNetError
 
 app = typer.Typer(
@@ -20,8 +20,10 @@ app.command("assess")(assess.command)
 app.command("inspect")(inspect.command)
 app.command("train")(train.command)
 app.command("evaluate")(evaluate.command)
+app.command("study")(study.command)
 app.command("models")(models.command)
 app.command("demo")(demo.command)
+app.add_typer(activations.app, name="activations")
 app.add_typer(data.app, name="data")
 
 

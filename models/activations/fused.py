@@ -59,10 +59,7 @@ def recomputed(
 ) -> torch.Tensor:
     """As `plain`, but keep only the input for backward and compute again what it needs."""
     result: torch.Tensor = checkpoint(
-        partial(plain, value, fixed),
-        features,
-        learned,
-        use_reentrant=False,
+        partial(plain, value, fixed), features, learned, use_reentrant=False
     )
     return result
 
@@ -85,7 +82,8 @@ def _kernel(value: Value, fixed: Fixed) -> Kernel:
         return plain(value, fixed, features, learned)
 
     kernel.__code__ = kernel.__code__.replace(co_name=f"kernel_{id(kernel):x}")
-    return torch.compile(kernel)
+    # One compilation for all sizes, or every new size of a network would wait for its own.
+    return torch.compile(kernel, dynamic=True)
 
 
 def forget_kernels() -> None:

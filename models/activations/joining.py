@@ -11,36 +11,11 @@ import torch
 
 from damagenet.errors import ConfigError
 
-Operator = Callable[[Sequence[torch.Tensor]], torch.Tensor]
-"""Takes the k tensors of a group and returns one of their shape."""
+Operator = Callable[..., torch.Tensor]
+"""Takes the k tensors of a group, and numbers by name, and returns a tensor of their shape."""
 DUPLICATE, PARTITION = "duplicate", "partition"
+Number = torch.Tensor | float
 Values = Mapping[str, float | int | str]
-
-
-def groups(features: torch.Tensor, k: int, dim: int) -> tuple[torch.Tensor, ...]:
-    """Return k tensors: the first, the second ... member of every group of k adjacent channels.
-
-    Raises:
-        ConfigError: If k does not divide the channels.
-    """
-    axis = dim % features.ndim
-    channels = features.shape[axis]
-    check_entering(channels, k)
-    sizes = features.shape
-    grouped = features.reshape(*sizes[:axis], channels // k, k, *sizes[axis + 1 :])
-    return grouped.unbind(axis + 1)
-
-
-def halves(features: torch.Tensor, dim: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the first and the second half of the channels.
-
-    Raises:
-        ConfigError: If their number is odd.
-    """
-    channels = features.shape[dim]
-    check_entering(channels, 2)
-    half = channels // 2
-    return features.narrow(dim, 0, half), features.narrow(dim, half, half)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +27,13 @@ class Join:
 
     operators: tuple[tuple[str, Operator], ...]
     """With the name that ends the names of its moments; one that stands alone has none."""
+    adjacent: bool = True
+    """Whether the members of a group lie side by side; else they lie C / k channels apart."""
+    normalised: bool = False
+    """Whether results are normalised by moments; else all numbers are for the operators."""
 
     def __call__(
-        self, features: torch.Tensor, *, dim: int, k: int, how: str = DUPLICATE, **moments: float
+        self, features: torch.Tensor, *, dim: int, k: int = 2, how: str = DUPLICATE, **given: Number
     ) -> torch.Tensor:
         """Return the results, operator after operator.
 
@@ -64,38 +43,54 @@ class Join:
             k: Channels in a group.
             how: `duplicate`: every operator sees every group; `partition`: the groups are cut into
                 as many blocks as there are operators, and each sees its own.
-            moments: `mu` and `sd`, or `mu_or`, `sd_or` ..., which normalise the results; or none.
+            given: Moments `mu` and `sd`, or `mu_or`, `sd_or` ..., or the operator's own numbers.
 
         Raises:
             ConfigError: If the channels do not divide.
         """
-        if how == PARTITION:
-            check_entering(features.shape[dim], k * len(self.operators))
-        return self.of_parts(groups(features, k, dim), dim, how, moments)
+        self.check(features.shape[dim], k, how)
+        return self.of_parts(self._parts(features, dim, k), dim, how, given)
 
     def of_parts(
-        self, parts: Sequence[torch.Tensor], dim: int, how: str, moments: Mapping[str, float]
+        self, parts: Sequence[torch.Tensor], dim: int, how: str, given: Mapping[str, Number]
     ) -> torch.Tensor:
         """As the call, of features that are already taken apart into k tensors."""
         count = len(self.operators)
         results = []
         for number, (name, operator) in enumerate(self.operators):
             mine = [part.chunk(count, dim)[number] for part in parts] if how == PARTITION else parts
-            results.append(_normal(operator(mine), name, moments))
+            if self.normalised:
+                mean, deviation = (given[moment] for moment in moment_names(name))
+                results.append((operator(mine) - mean) / deviation)
+            else:
+                results.append(operator(mine, **given))
         return torch.cat(results, dim) if count > 1 else results[0]
+
+    def check(self, channels: int, k: int, how: str) -> None:
+        """Raise ConfigError unless so many channels can enter."""
+        multiple = k * len(self.operators) if how == PARTITION else k
+        if channels % multiple:
+            raise ConfigError(
+                f"{channels} channels enter an activation that takes multiples of {multiple}: "
+                f"{_fitting(channels, multiple)} would fit"
+            )
+
+    def _parts(self, features: torch.Tensor, dim: int, k: int) -> tuple[torch.Tensor, ...]:
+        axis = dim % features.ndim
+        before, channels, after = (
+            features.shape[:axis],
+            features.shape[axis],
+            features.shape[axis + 1 :],
+        )
+        if self.adjacent:
+            return features.reshape(*before, channels // k, k, *after).unbind(axis + 1)
+        return features.reshape(*before, k, channels // k, *after).unbind(axis)
 
 
 def moment_names(operator: str) -> tuple[str, str]:
     """Return the parameters that normalise an operator; one that stands alone has no name."""
     ending = f"_{operator}" if operator else ""
     return f"mu{ending}", f"sd{ending}"
-
-
-def _normal(result: torch.Tensor, operator: str, moments: Mapping[str, float]) -> torch.Tensor:
-    if not moments:
-        return result
-    mean, deviation = (moments[name] for name in moment_names(operator))
-    return (result - mean) / deviation
 
 
 def joined_width(operators: int) -> Callable[[int, Values], int]:
@@ -132,15 +127,6 @@ def check_leaving(channels: int, multiple: int, why: str) -> None:
         raise ConfigError(
             f"{why} gives channels in multiples of {multiple}, and the architecture wants "
             f"{channels}: {_fitting(channels, multiple)} would fit"
-        )
-
-
-def check_entering(channels: int, multiple: int) -> None:
-    """Raise ConfigError unless so many channels can enter."""
-    if channels % multiple:
-        raise ConfigError(
-            f"{channels} channels enter an activation that takes multiples of {multiple}: "
-            f"{_fitting(channels, multiple)} would fit"
         )
 
 

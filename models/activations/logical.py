@@ -74,12 +74,14 @@ def _xnor_ail(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 
 def _xnor_il(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """Return the logit of "both or none", log(1 + exp(a + b)) - log(exp(a) + exp(b))."""
-    # By the product of tanh small results keep their digits, by the lines large ones do.
+    # Where one input is small, so may be the result: only the product of tanh has its digits.
     small = torch.minimum(a.abs(), b.abs()) < 1
     product = torch.where(small, torch.tanh(a / 2) * torch.tanh(b / 2), 0.0)
-    by_product = torch.log1p(product) - torch.log1p(-product)
-    bend = torch.log1p(torch.exp(-(a + b).abs())) - torch.log1p(torch.exp(-(a - b).abs()))
-    return torch.where(small, by_product, _xnor_ail(a, b) + bend)
+    of_sum, of_difference = torch.exp(-(a + b).abs()), torch.exp(-(a - b).abs())
+    ratio = torch.where(
+        small, 2 * product / (1 - product), (of_sum - of_difference) / (1 + of_difference)
+    )
+    return torch.where(small, 0.0, _xnor_ail(a, b)) + torch.log1p(ratio)
 
 
 def _even(odd_counts_negated: torch.Tensor, count: int) -> torch.Tensor:

@@ -41,7 +41,7 @@ def alone(operator: str, form: str) -> Function:
     formula = FORMULAS[base, operator]
     return Function(
         formula=f"({formula} - mu) / sd" if done else formula,
-        value=Join((("", OPERATORS[base][operator]),)),
+        value=Join((("", OPERATORS[base][operator]),), normalised=bool(done)),
         joins=True,
         width=joined_width(1),
         parameters=_moments([""]) if done else {},
@@ -61,7 +61,9 @@ def together(operators: tuple[str, ...], form: str) -> Function:
     names = ", ".join(operators)
     return Function(
         formula=f"{names} by {form.upper()} of every group of k channels",
-        value=Join(tuple((each, OPERATORS[base][each]) for each in operators)),
+        value=Join(
+            tuple((each, OPERATORS[base][each]) for each in operators), normalised=bool(done)
+        ),
         joins=True,
         width=joined_width(len(operators)),
         words=_how(TOGETHER[operators]),

@@ -6,23 +6,24 @@ from torch import nn
 from models.activations.dendrites import ALPHA, LEAK, C, ada, leaky_ada
 from models.activations.dendrites import SOURCE as DENDRITES
 from models.activations.function import Function, Parameter
-from models.activations.joining import groups, half, halves, twice
+from models.activations.joining import Join, half, twice
+from models.activations.logical import Parts
 
 Number = torch.Tensor | float
 
 
-def pynada(x: torch.Tensor, alpha: Number, c: float, dim: int) -> torch.Tensor:
+def pynada(parts: Parts, alpha: Number, c: float) -> torch.Tensor:
     """Add a rectifier of the first half and an apical dendrite activation of the second.
 
     The layer before is made twice as wide, so that the halves are two affine maps of one input.
     """
-    plain, dendrite = halves(x, dim)
+    plain, dendrite = parts
     return torch.relu(plain) + ada(dendrite, alpha, c)
 
 
-def leaky_pynada(x: torch.Tensor, alpha: Number, c: float, leak: float, dim: int) -> torch.Tensor:
+def leaky_pynada(parts: Parts, alpha: Number, c: float, leak: float) -> torch.Tensor:
     """As `pynada`, by leaky ADA."""
-    plain, dendrite = halves(x, dim)
+    plain, dendrite = parts
     return torch.relu(plain) + leaky_ada(dendrite, alpha, c, leak)
 
 
@@ -31,9 +32,9 @@ def crelu(x: torch.Tensor, dim: int) -> torch.Tensor:
     return torch.cat((torch.relu(x), torch.relu(-x)), dim)
 
 
-def signed_geomean(x: torch.Tensor, clamp: float, dim: int) -> torch.Tensor:
-    """Return sign(a b) sqrt(|a b|) of adjacent channels, with a gradient that stays finite."""
-    a, b = groups(x, 2, dim)
+def signed_geomean(parts: Parts, clamp: float) -> torch.Tensor:
+    """Return sign(a b) sqrt(|a b|), with a gradient that stays finite."""
+    a, b = parts
     value = torch.sign(a) * torch.sign(b) * torch.sqrt(a.abs()) * torch.sqrt(b.abs())
     # What is added is 0; it only carries the slope, which is infinite at 0 and set to 0 there.
     return value.detach() + _slope(value, a, clamp) + _slope(value, b, clamp)
@@ -68,7 +69,7 @@ PAIRING: dict[str, Function] = {
     ),
     "leaky_pynada": Function(
         formula="max(0, a) + leak min(0, b) + max(0, b) exp(-alpha b + c)",
-        value=leaky_pynada,
+        value=Join((("", leaky_pynada),), adjacent=False),
         joins=True,
         width=twice,
         parameters={"alpha": ALPHA, "c": C, "leak": LEAK},
@@ -81,7 +82,7 @@ PAIRING: dict[str, Function] = {
     ),
     "pynada": Function(
         formula="max(0, a) + max(0, b) exp(-alpha b + c)",
-        value=pynada,
+        value=Join((("", pynada),), adjacent=False),
         joins=True,
         width=twice,
         parameters={"alpha": ALPHA, "c": C},
@@ -94,7 +95,7 @@ PAIRING: dict[str, Function] = {
     ),
     "signed_geomean": Function(
         formula="sign(a b) sqrt(|a b|) of adjacent channels",
-        value=signed_geomean,
+        value=Join((("", signed_geomean),)),
         joins=True,
         width=twice,
         parameters={"clamp": Parameter(initial=1e4, learnable=False, range="positive")},

@@ -1,0 +1,108 @@
+"""`damagenet study`: activations compared on one architecture, seeds and splits alike."""
+
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from damagenet.errors import ConfigError
+
+if TYPE_CHECKING:
+    from damagenet.study.rows import StudyFolder
+    from damagenet.study.settings import StudySettings
+
+SOME_LOST = 3
+"""Exit code where runs ended without a row; the same command tries them again."""
+
+
+def command(
+    *,
+    config: Annotated[
+        Path,
+        typer.Option("--config", "-c", help="Study: a YAML file, or the name of a shipped one."),
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Folder for runs.csv and the reports.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Change a setting, as in data.limit=500."),
+    ] = None,
+    work: Annotated[
+        Path | None,
+        typer.Option(help="Folder for weights and logs while a run lasts; default OUT/.work."),
+    ] = None,
+    processes: Annotated[int, typer.Option(min=1, help="Runs at the same time.")] = 1,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads of each; default all cores, dealt out.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=0, help="Do at most so many runs now.")] = None,
+    only: Annotated[
+        str, typer.Option(metavar="LIST", help="Run these activations only, as in relu,pvlu.")
+    ] = "",
+    report_only: Annotated[
+        bool, typer.Option("--report-only", help="Run nothing; write the reports from runs.csv.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+) -> None:
+    """Compare activations on the same network, seeds and steps.
+
+    Each finished run is a row of OUT/runs.csv; the same command goes on after an interruption,
+    and several may work in one folder.
+    """
+    # All of them now: a study runs for hours, and an installation may change under it.
+    from damagenet.cli.study_tables import print_summary
+    from damagenet.study.judging import summarise
+    from damagenet.study.report import write_reports
+    from damagenet.study.rows import StudyFolder
+    from damagenet.study.settings import read_study
+
+    settings = read_study(config, overrides=overrides or ())
+    folder = StudyFolder(out=out, work=work or out / ".work")
+    names = tuple(name.strip() for name in only.split(",") if name.strip())
+    lost = False
+    if report_only:
+        _refuse_idle(names, limit)
+    else:
+        lost = _run(settings, folder, names, limit, processes=processes, threads=threads)
+    summary = summarise(settings, folder.rows())
+    paths = write_reports(out, summary)
+    sys.stderr.write("".join(f"written: {path}\n" for path in paths))
+    if as_json:
+        sys.stdout.write(summary.model_dump_json(indent=2) + "\n")
+    else:
+        print_summary(summary)
+    if lost:
+        raise typer.Exit(SOME_LOST)
+
+
+def _run(
+    settings: "StudySettings",
+    folder: "StudyFolder",
+    only: tuple[str, ...],
+    limit: int | None,
+    *,
+    processes: int,
+    threads: int | None,
+) -> bool:
+    """Do what is left of a study; return whether runs ended without a row."""
+    share = threads or max(1, (os.cpu_count() or 1) // processes)
+    # Before torch is loaded, here and in the processes that do the runs.
+    os.environ["OMP_NUM_THREADS"] = str(share)
+
+    from damagenet.study.study import Effort, run_study
+
+    effort = Effort(
+        only=only,
+        limit=limit,
+        processes=processes,
+        threads=share,
+        command=shlex.join(["damagenet", *sys.argv[1:]]),
+    )
+    return bool(run_study(settings, folder, effort).lost)
+
+
+def _refuse_idle(only: tuple[str, ...], limit: int | None) -> None:
+    if only or limit is not None:
+        raise ConfigError("--report-only runs nothing: leave out --only and --limit")

@@ -1,0 +1,1 @@
+"""Comparisons: the same training with one thing changed, over seeds and splits."""

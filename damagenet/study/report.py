@@ -1,0 +1,107 @@
+"""The reports of a study: `summary.csv`, `study.md`, `study.html`, made from the rows alone."""
+
+import csv
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+from damagenet.outputs.atomic import appears
+from damagenet.study.page import make_page
+from damagenet.study.remarks import headline, remarks
+from damagenet.study.statistics import Difference, Range
+from damagenet.study.summary import SCORES, Cost, Outcome, SplitSummary, StudySummary
+from damagenet.study.tables import TextTable, cost_table, split_table, tuning_table
+
+TABLE_FILE = "summary.csv"
+MARKDOWN_FILE = "study.md"
+PAGE_FILE = "study.html"
+
+
+def write_reports(folder: Path, summary: StudySummary) -> list[Path]:
+    """Write the summary as CSV, Markdown and HTML page; return the files.
+
+    Raises:
+        OutputError: If one cannot be written.
+    """
+    texts = {
+        TABLE_FILE: summary_csv(summary),
+        MARKDOWN_FILE: summary_markdown(summary),
+        PAGE_FILE: make_page(summary),
+    }
+    for name, text in texts.items():
+        with appears(folder / name) as partial:
+            partial.write_text(text, encoding="utf-8")
+    return [folder / name for name in texts]
+
+
+def summary_markdown(summary: StudySummary) -> str:
+    """Return tables and remarks, to be read as they are or put into a page of the docs."""
+    parts = []
+    for split in summary.splits:
+        parts += [f"### {split.split}", headline(split, summary.baseline)]
+        parts += [_markdown(split_table(split, summary.baseline))]
+    for table in (cost_table(summary), tuning_table(summary)):
+        parts += [f"### {table.title}", _markdown(table)]
+    parts += ["### How to read this", "\n".join(f"- {line}" for line in remarks(summary))]
+    return "\n\n".join(parts) + "\n"
+
+
+def _markdown(table: TextTable) -> str:
+    places = range(len(table.headings))
+    lines = [
+        table.headings,
+        tuple("---:" if table.is_number(place) else "---" for place in places),
+        *table.rows,
+    ]
+    return "\n".join(f"| {' | '.join(_escaped(cell) for cell in cells)} |" for cells in lines)
+
+
+def _escaped(cell: str) -> str:
+    return cell.replace("|", "\\|").replace("*", "\\*")
+
+
+def summary_csv(summary: StudySummary) -> str:
+    """Return one line per split and activation, shares as 0..1."""
+    costs = {cost.activation: cost for cost in summary.costs}
+    lines = [
+        dict(_columns(split, outcome, costs[outcome.activation]))
+        for split in summary.splits
+        for outcome in split.outcomes
+    ]
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, list(lines[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return stream.getvalue()
+
+
+def _columns(split: SplitSummary, one: Outcome, cost: Cost) -> Iterator[tuple[str, object]]:
+    yield from (("split", split.split), ("activation", one.activation), ("function", one.function))
+    yield from (("lr", _text(one.lr)), ("done", one.done), ("failed", one.failed))
+    yield "missing", one.missing
+    for name in SCORES:
+        mean = one.scores.get(name)
+        yield name, _text(mean.value if mean else None)
+        yield from _ends(name, mean.interval if mean else None)
+    yield "compared", split.score
+    yield from _compared(one.difference)
+    yield "verdict", one.verdict
+    for name in ("seconds_per_epoch", "relative_time", "peak_mb", "saved_mb", "parameters"):
+        yield name, _text(getattr(cost, name))
+
+
+def _compared(difference: Difference | None) -> Iterator[tuple[str, object]]:
+    yield "difference", _text(difference.mean if difference else None)
+    yield from _ends("difference", difference.interval if difference else None)
+    yield from _ends("simultaneous", difference.simultaneous if difference else None)
+    yield "p", _text(difference.p if difference else None)
+    yield "p_holm", _text(difference.p_holm if difference else None)
+
+
+def _ends(name: str, interval: Range | None) -> Iterator[tuple[str, str]]:
+    yield f"{name}_low", _text(interval.low if interval else None)
+    yield f"{name}_high", _text(interval.high if interval else None)
+
+
+def _text(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}"

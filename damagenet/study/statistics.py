@@ -1,0 +1,177 @@
+"""Means and paired differences over seeds, with the intervals that a family of comparisons asks.
+
+Every activation is compared with the baseline on the same seeds by the paired t-test (Student
+1908). The family of all comparisons of one split is held at 5 % by Holm's step-down procedure
+(Holm 1979, Scand. J. Statist. 6:65-70): the smallest of m p-values is multiplied by m, the next
+by m - 1 and so on, none below its predecessor.
+
+The interval of the difference of rank k has the level at which Holm tested it,
+1 - 0.05 / (m - k + 1); from the first comparison that fails, all later ones share its level.
+So an interval leaves out zero exactly where Holm rejects. Where nothing is rejected, all have
+Bonferroni's 1 - 0.05 / m and hold together with 95 %. Behind a rejection they are narrower than
+that; `simultaneous` is Bonferroni's for all.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from scipy.optimize import brentq
+from scipy.stats import nct, t
+
+from damagenet.config import Settings
+
+ERROR_RATE = 0.05
+"""Chance of one wrong claim or more in a family where nothing differs."""
+POWER = 0.8
+
+
+class Range(Settings):
+    """The two ends of an interval, `low` at most `high`."""
+
+    low: float
+    high: float
+
+    def holds(self, value: float) -> bool:
+        """Whether a value lies within, the ends included."""
+        return self.low <= value <= self.high
+
+
+class Mean(Settings):
+    """A mean over seeds with its 95 % t-interval."""
+
+    n: int
+    value: float
+    interval: Range | None
+    """None for a single seed."""
+
+
+class Difference(Settings):
+    """An activation minus the baseline, on the seeds that both have."""
+
+    n: int
+    mean: float
+    deviation: float
+    """Standard deviation of the differences."""
+    p: float
+    """Of the paired t-test, two-sided."""
+    p_holm: float
+    """The same, adjusted for the family; below 0.05 it counts."""
+    interval: Range
+    """At Holm's level."""
+    simultaneous: Range
+    """At Bonferroni's level."""
+
+    @property
+    def counts(self) -> bool:
+        """Whether the difference is more than chance in this family."""
+        return self.p_holm <= ERROR_RATE
+
+
+def mean_of(values: Sequence[float]) -> Mean:
+    """Return the mean of values over seeds; there must be one at least."""
+    sample = np.asarray(values, np.float64)
+    if sample.size < 2:
+        return Mean(n=sample.size, value=float(sample.mean()), interval=None)
+    mean, deviation = float(sample.mean()), float(sample.std(ddof=1))
+    interval = _interval(mean, deviation, sample.size, error_rate=ERROR_RATE)
+    return Mean(n=sample.size, value=mean, interval=interval)
+
+
+def holm(p: Sequence[float], *, family: int | None = None) -> list[float]:
+    """Return Holm's adjusted p-values in the order of `p`.
+
+    Args:
+        p: The p-values that are known.
+        family: Number of comparisons in all, at least as many; those that are not known yet
+            count as certain to fail.
+    """
+    size = len(p) if family is None else family
+    adjusted = [0.0] * len(p)
+    largest = 0.0
+    for rank, place in enumerate(sorted(range(len(p)), key=lambda at: p[at])):
+        largest = max(largest, min(1.0, (size - rank) * p[place]))
+        adjusted[place] = largest
+    return adjusted
+
+
+def holm_levels(p: Sequence[float], *, family: int | None = None) -> list[float]:
+    """Return for each comparison the error rate at which Holm's procedure tested it.
+
+    The level rises while comparisons are rejected and stays where the first one is not.
+    """
+    size = len(p) if family is None else family
+    levels = [0.0] * len(p)
+    rejected = 0
+    failed = False
+    for place in sorted(range(len(p)), key=lambda at: p[at]):
+        levels[place] = ERROR_RATE / (size - rejected)
+        failed = failed or p[place] > levels[place]
+        rejected += not failed
+    return levels
+
+
+def differences(
+    pairs: Mapping[str, Sequence[float]], *, family: int | None = None
+) -> dict[str, Difference]:
+    """Judge the differences of a family.
+
+    Args:
+        pairs: Per activation its score minus the baseline's, seed by seed. Those with fewer than
+            two seeds have no interval and are left out.
+        family: Number of comparisons in all, where some are not there yet.
+    """
+    known = {name: np.asarray(each, np.float64) for name, each in pairs.items() if len(each) > 1}
+    size = max(len(known), family or 0)
+    tests = [_p_value(each) for each in known.values()]
+    adjusted = holm(tests, family=size)
+    levels = holm_levels(tests, family=size)
+    judged = {}
+    for (name, each), p, p_holm, level in zip(known.items(), tests, adjusted, levels, strict=True):
+        mean, deviation, n = float(each.mean()), float(each.std(ddof=1)), each.size
+        judged[name] = Difference(
+            n=n,
+            mean=mean,
+            deviation=deviation,
+            p=p,
+            p_holm=p_holm,
+            interval=_interval(mean, deviation, n, error_rate=level),
+            simultaneous=_interval(mean, deviation, n, error_rate=ERROR_RATE / size),
+        )
+    return judged
+
+
+def half_width(deviation: float, n: int, *, family: int) -> float:
+    """Return the smallest difference that counts as the first of its family: t s / sqrt(n)."""
+    return float(t.ppf(1 - ERROR_RATE / family / 2, n - 1)) * deviation / math.sqrt(n)
+
+
+def findable(deviation: float, n: int, *, family: int) -> float:
+    """Return the true difference that would be found with a chance of 80 %.
+
+    By the noncentral t distribution, at the level of the first step of a family.
+
+    Args:
+        deviation: Standard deviation of the differences between seeds.
+        n: Seeds, two or more.
+        family: Number of comparisons.
+    """
+    threshold = float(t.ppf(1 - ERROR_RATE / family / 2, n - 1))
+
+    def lacking(shift: float) -> float:
+        return float(nct.sf(threshold, n - 1, shift)) - POWER
+
+    # At a shift of thrice the threshold the chance is far above; at none far below.
+    return float(brentq(lacking, 0.0, 3 * threshold + 10)) * deviation / math.sqrt(n)
+
+
+def _p_value(each: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float:
+    mean, deviation = float(each.mean()), float(each.std(ddof=1))
+    if deviation == 0:
+        return 0.0 if mean else 1.0
+    return float(2 * t.sf(abs(mean) / deviation * math.sqrt(each.size), each.size - 1))
+
+
+def _interval(mean: float, deviation: float, n: int, *, error_rate: float) -> Range:
+    half = float(t.ppf(1 - error_rate / 2, n - 1)) * deviation / math.sqrt(n)
+    return Range(low=mean - half, high=mean + half)

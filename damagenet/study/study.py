@@ -1,0 +1,167 @@
+"""A whole study: what is left of it, done by several processes, row by row."""
+
+import logging
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from statistics import median
+
+from damagenet.errors import ConfigError, DamageNetError
+from damagenet.evaluation.protocols import split_of
+from damagenet.study.budget import Budget, budget_lines, duration, make_budget
+from damagenet.study.checks import check_study, chosen_labels
+from damagenet.study.execute import Task, data_fingerprint
+from damagenet.study.plan import Run, planned_runs, recipe_of
+from damagenet.study.rows import ROWS_FILE, Row, StudyFolder
+from damagenet.study.settings import StudySettings
+from damagenet.study.workers import Ended, Workers, terminated_as_interrupted
+from data_prep.harvey import HarveyTiles
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effort:
+    """How much of a study is done in one go, and by whom.
+
+    Attributes:
+        only: Labels of the activations that are run; empty for all.
+        limit: At most so many runs.
+        processes: Runs at the same time.
+        threads: Threads of each; None leaves torch's own choice.
+        command: Written into the cards of trained networks.
+    """
+
+    only: tuple[str, ...] = ()
+    limit: int | None = None
+    processes: int = 1
+    threads: int | None = None
+    command: str = ""
+
+
+@dataclass(slots=True)
+class Sitting:
+    """What happened in one go.
+
+    Attributes:
+        rows: What was finished, in order.
+        lost: Runs that ended without a row, in words.
+    """
+
+    rows: list[Row] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+
+    @property
+    def ended(self) -> int:
+        """Number of runs that are over, with or without a row."""
+        return len(self.rows) + len(self.lost)
+
+
+def run_study(settings: StudySettings, folder: StudyFolder, effort: Effort) -> Sitting:
+    """Do the runs of a study that have no row yet, and add a row for each.
+
+    Several calls may work in the same folder at the same time: no run is done twice.
+
+    Raises:
+        ConfigError: If a setting is wrong, before data is read, or the folder holds runs on
+            other tiles.
+        DamageNetError: As training does, where it is not a run that failed.
+        KeyboardInterrupt: If somebody pressed Ctrl-C; all rows so far are kept.
+    """
+    check_study(settings)
+    labels = chosen_labels(settings, effort.only)
+    budget = _first_budget(settings, folder, labels)
+    for line in budget_lines(budget, settings, labels, processes=effort.processes):
+        log.info("%s", line)
+    sitting = Sitting()
+    tried: set[str] = set()
+    with terminated_as_interrupted(), Workers(folder) as workers:
+        while True:
+            tasks = _open_tasks(settings, folder, effort, labels)
+            while _has_room(effort, sitting, len(workers)):
+                task = next((task for task in tasks if task.key not in tried), None)
+                if task is None:
+                    break
+                tried.add(task.key)
+                workers.start(task)
+            if not len(workers):
+                return sitting
+            for ended in workers.ended():
+                _keep(ended, sitting)
+                budget = make_budget(settings, _by_key(folder), labels, tiles=budget.tiles)
+                _tell(ended, sitting, budget, processes=effort.processes)
+
+
+def _first_budget(settings: StudySettings, folder: StudyFolder, labels: Collection[str]) -> Budget:
+    """Return what is ahead, once the tiles are known to be those of the rows."""
+    tiles = HarveyTiles.open(settings.data.path)
+    rows = _by_key(folder)
+    other = {row.data for row in rows.values()} - {data_fingerprint(tiles)}
+    if other:
+        raise ConfigError(
+            f"{folder.out / ROWS_FILE} holds runs on other tiles ({', '.join(sorted(other))}) "
+            f"than those in {settings.data.path}: choose another --out"
+        )
+    first = next(iter(planned_runs(settings, rows, labels).values()))
+    count = len(split_of(recipe_of(settings, first), tiles).train)
+    return make_budget(settings, rows, labels, tiles=count)
+
+
+def _has_room(effort: Effort, sitting: Sitting, working: int) -> bool:
+    spent = effort.limit is not None and sitting.ended + working >= effort.limit
+    return working < effort.processes and not spent
+
+
+def _open_tasks(
+    settings: StudySettings, folder: StudyFolder, effort: Effort, labels: Collection[str]
+) -> Iterator[Task]:
+    """Yield the runs that have no row and that nobody is doing, the most urgent first."""
+    rows = _by_key(folder)
+    for key, run in planned_runs(settings, rows, labels).items():
+        if key not in rows and folder.is_free(key):
+            yield Task(
+                settings=settings,
+                run=run,
+                work=folder.work_place(key),
+                threads=effort.threads,
+                command=effort.command,
+            )
+
+
+def _by_key(folder: StudyFolder) -> dict[str, Row]:
+    return {row.key: row for row in folder.rows()}
+
+
+def _keep(ended: Ended, sitting: Sitting) -> None:
+    """Keep what a process said; raise what it could not get over."""
+    if isinstance(ended.answer, DamageNetError):
+        raise ended.answer
+    if isinstance(ended.answer, Row):
+        sitting.rows.append(ended.answer)
+    elif ended.exit_code:
+        sitting.lost.append(f"{_name(ended.task.run)}: exit code {ended.exit_code}")
+
+
+def _tell(ended: Ended, sitting: Sitting, budget: Budget, *, processes: int) -> None:
+    if isinstance(ended.answer, Row):
+        # Rows of other machines may have taken longer or shorter.
+        each = median(row.seconds for row in sitting.rows)
+        ahead = f"{duration(budget.left * each / processes)} left" if budget.left else "all done"
+        name, said = _name(ended.task.run), _said(ended.answer)
+        log.info("%d/%d %s: %s; %s", budget.done, budget.total, name, said, ahead)
+    elif ended.exit_code:
+        log.warning("left no row: %s", sitting.lost[-1])
+
+
+def _name(run: Run) -> str:
+    return f"{run.candidate.label}, {run.split}, seed {run.seed}, lr {run.lr:g}"
+
+
+def _said(row: Row) -> str:
+    if row.status == "failed":
+        return f"failed: {row.reason}"
+    scores = ", ".join(
+        f"{name.replace('_', ' ')} {value:.4f}"
+        for name in ("accuracy", "balanced_accuracy", "auroc")
+        if (value := getattr(row, name)) is not None
+    )
+    return f"{scores}, validation {row.validation:.4f}, {row.seconds:.0f} s"
