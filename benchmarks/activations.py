@@ -4,9 +4,9 @@
 
 For every function of the table, on images of 64 x 64 x 64 x 64 (N, C, H, W), in float32 and under
 bfloat16 autocast, compiled where damagenet compiles: that its output and gradients are those of
-the plain form; the bytes that it keeps for backward; and the time of forward, and of forward and backward, in turns with torch's
-SiLU and Mish in the same run. Writes a Markdown table (--out) and all figures as JSON (--json),
-prints which function misses a bar, and exits with 1 then.
+the plain form; the bytes that it keeps for backward; and the time of forward, and of forward and
+backward, in turns with torch's SiLU and Mish in the same run. Writes a Markdown table (--out) and
+all figures as JSON (--json), prints which function misses a bar, and exits with 1 then.
 """
 
 import argparse

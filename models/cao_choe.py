@@ -35,7 +35,8 @@ def cao_choe(
     """Return the features of the Cao and Choe network and their number.
 
     Four 3x3 convolutions without padding, each with an activation and 2x2 max pooling, then a
-    dense layer of 512. With the head 3,453,121 parameters at 150 px and 2,601,153 at 128 px.
+    dense layer of 512. With the head 3,453,121 parameters at 150 px and 2,601,153 at 128 px;
+    with `or_ail`, which needs twice the channels before it, 5,201,793 at 128 px.
 
     Args:
         channels_in: Bands of all images of a chip together.

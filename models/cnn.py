@@ -57,7 +57,8 @@ def compact_resnet(
 
     Stem 5x5 with stride 2 and max pooling, then stages of 1, 2 and 1 residual blocks with
     `width`, 2 and 4 times `width` channels, global average pooling and dropout. 383,009
-    parameters with the head at the default width. Any image size from 32 px.
+    parameters with the head at the default width; 776,513 with `or_ail`, which needs twice the
+    channels before it. Any image size from 32 px.
 
     Args:
         channels_in: Bands of all images of a chip together.

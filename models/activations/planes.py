@@ -2,7 +2,7 @@
 
 In channels-last memory the members of a group lie beside each other, and a kernel that takes
 every k-th number goes one by one. Two passes that sort them cost less: measured on one core of an
-AMD EPYC, OR by lines, forward and backward of 16 x 64 x 64 x 64 numbers, 35 ms to 11 ms.
+AMD EPYC, `or_ail` forward and backward of 16 x 64 x 64 x 64 numbers: 10 ms instead of 35 ms.
 """
 
 from collections.abc import Mapping
