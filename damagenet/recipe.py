@@ -205,7 +205,7 @@ def read_recipe(path: Path, *, overrides: Sequence[str] = ()) -> Recipe:
     shipped = {
         entry.name.removesuffix(".yaml"): entry
         for entry in files("configs").iterdir()
-        if entry.name.endswith(".yaml")
+        if entry.name.endswith(".yaml") and not entry.name.startswith("study_")
     }
     if path.exists():
         return read_settings(Recipe, path, overrides=overrides)

@@ -6,7 +6,17 @@ import pytest
 
 from damagenet.cli import main
 
-COMMANDS = ("assess", "inspect", "train", "evaluate", "models", "demo", "data")
+COMMANDS = (
+    "assess",
+    "inspect",
+    "train",
+    "evaluate",
+    "study",
+    "activations",
+    "models",
+    "demo",
+    "data",
+)
 
 
 @pytest.fixture
