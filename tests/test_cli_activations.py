@@ -29,7 +29,9 @@ def damagenet(monkeypatch, capfd):
 
 
 def colours_of(path):
-    return {tuple(colour) for colour in np.asarray(Image.open(path).convert("RGB")).reshape(-1, 3)}
+    with Image.open(path) as picture:
+        pixels = np.asarray(picture.convert("RGB")).reshape(-1, 3)
+    return {tuple(colour) for colour in np.unique(pixels, axis=0).tolist()}
 
 
 BLUE, ORANGE = (0x17, 0x46, 0x7E), (0xC4, 0x61, 0x1D)
@@ -123,7 +125,8 @@ def test_all_functions_fit_on_one_sheet(damagenet, tmp_path):
     path = tmp_path / "all.png"
     code, out, err = damagenet("--plot-all", path)
     assert (code, out, err) == (0, f"{path}: {len(ACTIVATIONS)} functions\n", "")
-    width, height = Image.open(path).size
+    with Image.open(path) as picture:
+        width, height = picture.size
     assert height > width > 1000
     assert {BLUE, ORANGE} <= colours_of(path)
 
@@ -150,15 +153,20 @@ def test_what_cannot_be_done_is_said_in_one_line(damagenet, tmp_path, arguments,
 
 
 @pytest.mark.parametrize("arguments", [["show", "relu", "--plot"], ["--plot-all"]])
-def test_a_picture_that_is_there_is_replaced_only_when_asked(damagenet, tmp_path, arguments):
+def test_a_picture_that_is_there_is_not_replaced(damagenet, tmp_path, arguments):
     path = tmp_path / "picture.png"
     path.write_bytes(b"mine")
     code, _, err = damagenet(*arguments, path)
     assert code == 1
     assert f"{path} is there already: pass --overwrite to replace it" in err
     assert path.read_bytes() == b"mine"
-    assert damagenet(*arguments, path, "--overwrite")[0] == 0
-    assert path.read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_picture_is_replaced_where_that_is_asked_for(damagenet, tmp_path):
+    path = tmp_path / "picture.png"
+    path.write_bytes(b"mine")
+    assert damagenet("show", "relu", "--plot", path, "--overwrite")[0] == 0
+    assert {BLUE, ORANGE} <= colours_of(path)
 
 
 def test_without_matplotlib_it_says_how_to_get_it(damagenet, tmp_path, monkeypatch):

@@ -37,6 +37,7 @@ def draw(setting: Setting, path: Path) -> None:
     """
     panels = _panels(setting)
     figure = _figure(path, size_in=(5.4 * panels + 0.6, 4.4))
+    figure.set_layout_engine("constrained")
     for number, axes in enumerate(_grid(figure, 1, panels)):
         _draw_panel(axes, setting, number, detailed=True)
     figure.suptitle(f"{setting.name}: {setting.function.formula}", fontsize=10)
@@ -53,6 +54,8 @@ def draw_sheet(settings: Sequence[Setting], path: Path) -> None:
     panels = [(setting, number) for setting in settings for number in range(_panels(setting))]
     rows = -(-len(panels) // COLUMNS)
     figure = _figure(path, size_in=(1.7 * COLUMNS, 1.55 * rows + 0.3))
+    # Fixed margins: to fit them to so many labels takes longer than to draw everything.
+    figure.subplots_adjust(0.02, 0.01, 0.99, 0.99, wspace=0.22, hspace=0.3)
     places = _grid(figure, rows, COLUMNS)
     for axes, (setting, number) in zip(places, panels, strict=False):
         _draw_panel(axes, setting, number, detailed=False)
@@ -70,7 +73,7 @@ def _figure(path: Path, *, size_in: tuple[float, float]) -> "Figure":
         ) from err
     if path.suffix.lower() not in FORMATS:
         raise ConfigError(f"cannot draw {path.name}: end it in {', '.join(FORMATS)}")
-    return Figure(figsize=size_in, layout="constrained")
+    return Figure(figsize=size_in)
 
 
 def _grid(figure: "Figure", rows: int, columns: int) -> list["Axes"]:

@@ -76,15 +76,11 @@ class Join:
             )
 
     def _parts(self, features: torch.Tensor, dim: int, k: int) -> tuple[torch.Tensor, ...]:
-        axis = dim % features.ndim
-        before, channels, after = (
-            features.shape[:axis],
-            features.shape[axis],
-            features.shape[axis + 1 :],
-        )
+        axis, sizes = dim % features.ndim, features.shape
+        before, after, count = sizes[:axis], sizes[axis + 1 :], sizes[axis] // k
         if self.adjacent:
-            return features.reshape(*before, channels // k, k, *after).unbind(axis + 1)
-        return features.reshape(*before, k, channels // k, *after).unbind(axis)
+            return features.reshape(*before, count, k, *after).unbind(axis + 1)
+        return features.reshape(*before, k, count, *after).unbind(axis)
 
 
 def moment_names(operator: str) -> tuple[str, str]:

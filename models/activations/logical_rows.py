@@ -1,6 +1,6 @@
 """Rows of the table: logical operators on groups of k channels, alone and several together."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sized
 
 from models.activations.function import Count, Derived, Function, Parameter, Smoothness
 from models.activations.joining import DUPLICATE, PARTITION, Join, joined_width, moment_names
@@ -82,7 +82,7 @@ def _how(choices: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
     return {"how": choices} if choices else {}
 
 
-def _moments(operators: Mapping[str, str] | list[str] | tuple[str, ...]) -> dict[str, Parameter]:
+def _moments(operators: Iterable[str]) -> dict[str, Parameter]:
     numbers: dict[str, Parameter] = {}
     for operator in operators:
         mean, deviation = moment_names(operator)
@@ -104,7 +104,7 @@ def _derived(operators: Mapping[str, str], form: str) -> Derived:
     return of_counts
 
 
-def _transcendentals(operators: tuple[str, ...] | list[str], form: str) -> int:
+def _transcendentals(operators: Sized, form: str) -> int:
     # Per number that enters: for each operator two logarithms and exponentials of a pair.
     return 2 * len(operators) if form == "il" else 0
 
