@@ -100,7 +100,8 @@ def _draw_panel(axes: "Axes", setting: Setting, number: int, *, detailed: bool) 
     else:
         _draw_curves(axes, setting, detailed=detailed)
     if not detailed:
-        axes.set_title(setting.name, fontsize=7, pad=2)
+        outputs = f" {number + 1}" if _panels(setting) > 1 else ""
+        axes.set_title(setting.name + outputs, fontsize=7, pad=2)
         axes.tick_params(labelsize=5, length=2, pad=1)
 
 
@@ -115,14 +116,15 @@ def _draw_curves(axes: "Axes", setting: Setting, *, detailed: bool) -> None:
             ("derivative", slope, DERIVATIVE),
             ("function", curve, FUNCTION),
         ):
-            axes.plot(first, _broken(line), dashes, color=colour, label=what, linewidth=width)
+            label = f"{what} {number + 1}" if len(curves) > 1 else what
+            axes.plot(first, _broken(line), dashes, color=colour, label=label, linewidth=width)
     axes.set_ylim(below, above)
     axes.axhline(0, color="0.6", linewidth=0.6, zorder=0)
     axes.axvline(0, color="0.6", linewidth=0.6, zorder=0)
     if detailed:
         axes.set_xlabel("x" if alone else "first input, the others 0")
         axes.grid(color="0.92", zorder=0)
-        axes.legend(loc="upper left", frameon=False)
+        axes.legend(edgecolor="none")
 
 
 def _curves(

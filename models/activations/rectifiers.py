@@ -56,6 +56,6 @@ RECTIFIERS: dict[str, Function] = {
         smoothness="C-inf",
         source="arXiv:2112.12078",
         status="confirmed",
-        transcendentals=4,
+        transcendentals=2,
     ),
 }

@@ -72,7 +72,7 @@ STOCHASTIC: dict[str, Function] = {
         smoothness="C1",
         source="doi:10.1109/ACCESS.2020.3008700",
         status="assumed",
-        transcendentals=5,
+        transcendentals=3,
         note="start values and spread assumed; C1 where alpha beta = 1",
     ),
     "noisy_relu": Function(
@@ -83,7 +83,7 @@ STOCHASTIC: dict[str, Function] = {
         smoothness="C0",
         source=SURVEY,
         status="assumed",
-        transcendentals=4,
+        transcendentals=2,
         note="strength of the noise assumed",
     ),
     "probact": Function(
@@ -94,7 +94,7 @@ STOCHASTIC: dict[str, Function] = {
         smoothness="C0",
         source="arXiv:1905.10761",
         status="survey",
-        transcendentals=4,
+        transcendentals=2,
         note="start value assumed; after training its mean is used",
     ),
     "rrelu": Function(
