@@ -12,18 +12,19 @@ from torch import nn
 from torch.nn import functional as F
 
 from damagenet.errors import ConfigError
-from models.activations import ACTIVATIONS, build_activation, fused, settle
+from models.activations import build_activation, fused, settle
 
 IMAGES, CHANNELS, SIDE_PX = 64, 64, 64
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 TOLERANCE = {"float32": 1e-5, "bfloat16": 1e-2}
 """Of the compiled form against the plain one; bfloat16 holds 8 bits."""
 SINGLE_BAR = 4.0
-"""The same for one function, for every transcendental call in its formula, and at least one."""
+"""Forward and backward of one function, as a multiple of SiLU, for every transcendental call in
+its formula, and at least one."""
 MEMORY_BAR = 1.0
-"""Saved for backward, as a multiple of the input; parameters come on top."""
-UNBARRED = ("pynada",)
-"""A neuron with two sets of weights, measured without a bar of its own."""
+"""Saved for backward, as a multiple of the input."""
+UNBARRED = ("pynada", "leaky_pynada")
+"""Neurons with two sets of weights, measured without a bar on one function."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,18 +80,20 @@ def measure(name: str, dtype: str, device: str, *, repeats: int) -> Row:
     wrong = difference(layer, features, incoming, tolerance=TOLERANCE[dtype])
     layer.train()
 
-    def plain_torch(function: Callable[[torch.Tensor], torch.Tensor]) -> tuple[float, float]:
-        return timed(function, features, torch.ones_like(features), device)
-
+    of_torch = torch.randn_like(features)
     rounds = [
-        (plain_torch(F.silu), timed(layer, features, incoming, device), plain_torch(F.mish))
+        (
+            timed(F.silu, features, of_torch, device),
+            timed(layer, features, incoming, device),
+            timed(F.mish, features, of_torch, device),
+        )
         for _ in range(repeats)
     ]
     return Row(
         name=name,
         device=device,
         dtype=dtype,
-        transcendentals=ACTIVATIONS[name].transcendentals if name in ACTIVATIONS else 0,
+        transcendentals=settle(name, {}).function.transcendentals,
         forward_ms=1000 * statistics.median(own[0] for _, own, _ in rounds),
         both_ms=1000 * statistics.median(own[1] for _, own, _ in rounds),
         forward_to_silu=statistics.median(own[0] / silu[0] for silu, own, _ in rounds),

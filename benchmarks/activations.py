@@ -6,7 +6,8 @@ For every function of the table, on images of 64 x 64 x 64 x 64 (N, C, H, W), in
 bfloat16 autocast, compiled where damagenet compiles: that its output and gradients are those of
 the plain form; the bytes that it keeps for backward; and the time of forward, and of forward and
 backward, in turns with torch's SiLU and Mish in the same run. Writes a Markdown table (--out) and
-all figures as JSON (--json), prints which function misses a bar, and exits with 1 then.
+all figures as JSON (--json), prints which function misses a bar, and exits with 1 then. With
+--only, rows of other functions that were measured on the same kind of machine are kept.
 """
 
 import argparse
@@ -23,10 +24,13 @@ from pathlib import Path
 import torch
 from activation_timing import CHANNELS, DTYPES, IMAGES, SIDE_PX, Row, measure
 
-from models.activations import ACTIVATIONS, fused
+from damagenet.errors import ConfigError
+from models.activations import ACTIVATIONS, fused, settle
 
 MEDIAN_BAR = {"cpu": 1.5, "cuda": 1.3}
 """Forward and backward in the median over the table, as a multiple of SiLU."""
+SAME_MACHINE = ("processor", "cores", "torch_threads", "torch", "gpu")
+"""What must agree for rows of two runs to stand in one table."""
 HERE = Path(__file__).parent.parent
 
 
@@ -115,6 +119,8 @@ def parsed() -> argparse.Namespace:
 def all_rows(arguments: argparse.Namespace) -> list[Row]:
     """Measure what the command line asks for."""
     names = arguments.only.split(",") if arguments.only else list(ACTIVATIONS)
+    for name in names:
+        settle(name, {})
     devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
     rows = []
     for number, name in enumerate(names, start=1):
@@ -133,14 +139,36 @@ def all_rows(arguments: argparse.Namespace) -> list[Row]:
     return rows
 
 
+def beside_earlier(path: Path, measured_on: dict[str, object], rows: list[Row]) -> list[Row]:
+    """Return rows in the order of the table, with those in a file that are still true.
+
+    Every time is a multiple of SiLU's in the same turns, so that rows may be measured apart.
+    """
+    if not path.exists():
+        return rows
+    earlier = json.loads(path.read_text(encoding="utf-8"))
+    if any(earlier["machine"][each] != measured_on[each] for each in SAME_MACHINE):
+        sys.exit(f"{path} was measured elsewhere: name another --json and --out, or measure all")
+    known = [Row(**row) for row in earlier["rows"]]
+    merged = {(row.name, row.device, row.dtype): row for row in (*known, *rows)}
+    order = list(ACTIVATIONS)
+    return sorted(merged.values(), key=lambda row: order.index(row.name))
+
+
 def main() -> None:
     """Measure, write both files, say what misses a bar, and fail where one does."""
     arguments = parsed()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     logging.disable(logging.WARNING)
-    rows = all_rows(arguments)
-    measured_on, summary = machine(), medians(rows)
+    try:
+        rows = all_rows(arguments)
+    except ConfigError as err:
+        sys.exit(str(err))
+    measured_on = machine()
+    if arguments.only:
+        rows = beside_earlier(arguments.json, measured_on, rows)
+    summary = medians(rows)
     figures = {
         "machine": measured_on,
         "shape": [IMAGES, CHANNELS, SIDE_PX, SIDE_PX],

@@ -57,3 +57,8 @@ def test_the_wheel_finds_the_shipped_recipes(installed):
     done = subprocess.run(command, cwd=installed, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "no prepared data set" in done.stderr
+
+
+def test_the_wheel_knows_what_activations_were_measured_to_cost(installed):
+    damagenet = str(installed / "env" / "bin" / "damagenet")
+    assert "x SiLU (cpu" in run([damagenet, "activations", "show", "pvlu"], installed)

@@ -102,7 +102,7 @@ def _measure(task: Task, tiles: HarveyTiles, split: Split) -> dict[str, object]:
     return {
         "best_epoch": epoch,
         "validation": validation,
-        "seconds_per_epoch": log.seconds_per_epoch,
+        "seconds_per_epoch": log.seconds_per_epoch(of_processor=not torch.cuda.is_available()),
         "peak_mb": peak,
         "saved_mb": saved_mb(bundle.network, batch, precision=settings.precision),
         "parameters": sum(parameter.numel() for parameter in bundle.network.parameters()),

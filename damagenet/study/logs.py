@@ -1,4 +1,4 @@
-"""What the log of a training says of its epochs: validation scores, and when they were taken."""
+"""What the log of a training says of its epochs: validation scores, and what they cost."""
 
 import math
 from dataclasses import dataclass
@@ -10,21 +10,29 @@ from tensorboard.backend.event_processing.event_file_loader import EventFileLoad
 from tensorboard.util.tensor_util import make_ndarray  # type: ignore[import-untyped]  # no types
 
 from damagenet.errors import EvaluationError
+from damagenet.training.lightning_module import PROCESSOR_S
 from damagenet.training.trainer import LOGS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpochLog:
-    """The validation score after every epoch, in order, and the time of day it was logged."""
+    """After every epoch, in order: the validation score, and the clocks at that moment."""
 
     scores: tuple[float, ...]
     times: tuple[float, ...]
-    """Seconds since 1970."""
+    """Time of day, seconds since 1970."""
+    processor_s: tuple[float, ...]
+    """Processor time of the training process, seconds."""
 
-    @property
-    def seconds_per_epoch(self) -> float | None:
-        """Median time from one validation to the next; None for a single epoch."""
-        between = [later - earlier for earlier, later in pairwise(self.times)]
+    def seconds_per_epoch(self, *, of_processor: bool) -> float | None:
+        """Return the median time from one validation to the next; None for a single epoch.
+
+        Args:
+            of_processor: Whether processor time counts, which other programs on the machine
+                hardly change, or the time of day.
+        """
+        clock = self.processor_s if of_processor else self.times
+        between = [later - earlier for earlier, later in pairwise(clock)]
         return median(between) if between else None
 
     def best(self, *, lowest: bool) -> tuple[int, float]:
@@ -55,13 +63,15 @@ def read_log(out: Path, score: str) -> EpochLog:
     Raises:
         EvaluationError: If the log holds no such score.
     """
-    found: list[tuple[float, float]] = []
+    found: dict[str, list[tuple[float, float]]] = {f"validation/{score}": [], PROCESSOR_S: []}
     for path in sorted((out / LOGS).glob("tensorboard/*/events.*")):
         for event in EventFileLoader(str(path)).Load():
             for value in event.summary.value:
-                if value.tag == f"validation/{score}":
-                    found.append((event.wall_time, float(make_ndarray(value.tensor))))
-    if not found:
+                if value.tag in found:
+                    number = float(make_ndarray(value.tensor))
+                    found[value.tag].append((event.wall_time, number))
+    scored, clocked = (sorted(numbers) for numbers in found.values())
+    if not scored:
         raise EvaluationError(f"{out / LOGS} holds no validation score {score!r}")
-    times, scores = zip(*sorted(found), strict=True)
-    return EpochLog(scores=scores, times=times)
+    times, scores = zip(*scored, strict=True)
+    return EpochLog(scores=scores, times=times, processor_s=tuple(each for _, each in clocked))

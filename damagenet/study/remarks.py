@@ -35,8 +35,8 @@ def remarks(summary: StudySummary) -> list[str]:
         'as normal): the chance that "better" or "worse" is said of any activation that does not '
         "differ is at most 5 %.",
         *(line for split in summary.splits for line in _detectable(split)),
-        "Time per epoch holds training and validation and depends on the machine and on what else "
-        f"ran there; time / {summary.baseline} compares runs on the same one. Saved MB is what "
+        "Time per epoch holds training and validation, on a CPU as processor time; time / "
+        f"{summary.baseline} compares runs on the same machine. Saved MB is what "
         "autograd keeps for one batch, process MB the peak of the whole process while training.",
         *_machines(summary),
     ]

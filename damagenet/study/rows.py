@@ -53,7 +53,8 @@ class Row(Settings):
     steps: int
     """Training steps in all."""
     seconds_per_epoch: float | None = None
-    """Median over the epochs, training and validation; None for a single epoch."""
+    """Median over the epochs, training and validation; None for a single epoch. On a CPU it is
+    processor time, which other programs hardly change, on a GPU the time of day."""
     seconds: float
     """The whole run."""
     threads: int

@@ -15,6 +15,7 @@ from damagenet.calibration import (
     uncertain_band,
 )
 from damagenet.card import FORMAT_VERSION, Card, ChipGround, TrainingTiles
+from damagenet.devices import best_batch
 from damagenet.labels import CLASSES
 from damagenet.recipe import ModelSettings, Recipe
 from damagenet.training.data import TrainingData
@@ -30,7 +31,6 @@ HARVEY_LICENCE = (
 WEIGHTS_LICENCE = "Apache-2.0, as far as the licence of the training tiles allows"
 IMAGENET_LICENCE = " and that of the ImageNet weights it started from"
 VERSIONED = ("torch", "lightning", "albumentations", "numpy")
-CHIPS_AT_ONCE = 256
 
 
 def make_card(recipe: Recipe, data: TrainingData, network: Classifier, *, command: str) -> Card:
@@ -80,10 +80,11 @@ def network_logits(
 ) -> npt.NDArray[np.float64]:
     """Return the logits (n,) of the tiles in rows `index`, in single precision on the CPU."""
     network.cpu().eval()
+    at_once = best_batch(torch.device("cpu"))
     logits: list[torch.Tensor] = []
     with torch.inference_mode():
-        for start in range(0, len(index), CHIPS_AT_ONCE):
-            tiles = tile_tensor(data.tiles, index[start : start + CHIPS_AT_ONCE])
+        for start in range(0, len(index), at_once):
+            tiles = tile_tensor(data.tiles, index[start : start + at_once])
             logits.append(network(tiles).squeeze(1))
     return torch.cat(logits).numpy().astype(np.float64)
 

@@ -1,6 +1,7 @@
 """One training step, one validation step, and what is logged about them."""
 
 import logging
+import time
 from collections.abc import Sequence
 
 import torch
@@ -21,6 +22,8 @@ log = logging.getLogger(__name__)
 
 Batch = tuple[Sequence[torch.Tensor], torch.Tensor]
 """Images uint8 (N, 3, S, S), one tensor for each input, and labels float (N,)."""
+PROCESSOR_S = "processor_s"
+"""Logged after each epoch: processor time of this process so far, of all its threads."""
 
 
 class DamageModule(LightningModule):
@@ -75,6 +78,7 @@ class DamageModule(LightningModule):
         scores = {name: metric.compute() for name, metric in self.validation_scores.items()}
         scores["loss"] = self.validation_loss.compute()
         self.log_dict({f"validation/{name}": value for name, value in scores.items()})
+        self.log(PROCESSOR_S, time.process_time())
         if self.trainer.is_global_zero and not self.trainer.sanity_checking:
             said = ", ".join(f"{name} {float(value):.4f}" for name, value in scores.items())
             log.info("epoch %d of %d: %s", self.current_epoch + 1, self.settings.epochs, said)

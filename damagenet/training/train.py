@@ -12,6 +12,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from damagenet.bundle import CARD_FILE, Bundle, load_bundle, save_bundle
 from damagenet.config import make_settings
+from damagenet.devices import best_batch, resolve_device
 from damagenet.errors import OutputError
 from damagenet.recipe import Recipe
 from damagenet.training.card import make_card
@@ -154,7 +155,7 @@ def _fit(
             trainer,
             module,
             loader,
-            data.validation_loader(batch_size=4 * settings.batch_size),
+            data.validation_loader(batch_size=best_batch(resolve_device("auto"))),
             last=last if resume and last.exists() else None,
         )
     # Only tensors are read back from our own checkpoint, never code.

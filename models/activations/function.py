@@ -13,7 +13,12 @@ Sharing = Literal["layer", "channel", "network", "pixel"]
 Smoothness = Literal["C0", "C1", "C-inf", "none"]
 Status = Literal["confirmed", "survey", "standard", "assumed"]
 Value = Callable[..., torch.Tensor]
-"""Takes x (any shape, floating) and the parameters by name; returns the function's values."""
+"""Takes x (any shape, floating) and the parameters by name; returns the function's values.
+
+Half precision comes as float32 unless the callable says `widens` of itself.
+"""
+HALF = (torch.bfloat16, torch.float16)
+"""Types in which functions are not computed, only stored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

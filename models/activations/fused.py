@@ -13,7 +13,7 @@ import torch
 from torch._functorch import config as functorch
 from torch.utils.checkpoint import checkpoint
 
-from models.activations.function import Value
+from models.activations.function import HALF, Value
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +49,8 @@ def plain(
     value: Value, fixed: Fixed, features: torch.Tensor, learned: dict[str, torch.Tensor]
 ) -> torch.Tensor:
     """Return the function's values operation by operation: the reference for all other forms."""
-    half = features.dtype in (torch.bfloat16, torch.float16)
-    wide = features.float() if half else features
+    widen = features.dtype in HALF and not getattr(value, "widens", False)
+    wide = features.float() if widen else features
     return value(wide, **dict(fixed), **learned).to(features.dtype)
 
 
