@@ -49,7 +49,9 @@ class TrainingTiles(Settings):
 class Score(Settings):
     """One measured figure with its interval."""
 
-    protocol: Literal["published", "deduplicated", "region", "post-event"]
+    protocol: Literal[
+        "published", "deduplicated", "region", "acquisition", "post-event", "shortcuts"
+    ]
     fold: str
     """What was held out: a region's name, a scene's name, or `all`."""
     metric: str

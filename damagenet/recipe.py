@@ -92,7 +92,7 @@ class DataSettings(Settings):
     path: Path = Path("data/harvey")
     """Prepared data set (made by `damagenet data prepare`)."""
     split: str = "deduplicated"
-    """`published`, `deduplicated` or `region:NAME[+NAME]` (that region is held out)."""
+    """`published`, `deduplicated`, `region:NAME[+NAME]` or `acquisition:ID[+ID]` (held out)."""
     allow_leak: bool = False
     """Accept a split that shares files or ground between training and evaluation."""
     exclude_ground: tuple[Bounds, ...] = ()

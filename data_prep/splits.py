@@ -6,7 +6,7 @@ whatever their class: `no_damage` is mostly the picture of the same house before
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -14,14 +14,18 @@ import pandas as pd
 
 from damagenet.errors import ConfigError, DataError, LeakError
 from damagenet.recipe import Bounds
+from data_prep.drafts import Draft, check_split, draft_split
 from data_prep.harvey import HarveyTiles
-from data_prep.tile import REGIONS
-from data_prep.tile_ground import BLOCK_DEGREES, Mask, shares_ground, spatial_blocks, touches
+from data_prep.tile_ground import Mask, shares_ground, spatial_blocks, touches
 
-__all__ = ["Split", "require_no_leak", "spatial_blocks", "split_tiles"]
-
-VALIDATION_SHARE = 0.1
-"""Share of the training regions' tiles that a region split sets aside to choose the epoch."""
+__all__ = [
+    "Split",
+    "check_boxes",
+    "check_split",
+    "require_no_leak",
+    "spatial_blocks",
+    "split_tiles",
+]
 
 _FEW = 100
 """Evaluation tiles of one class below which the description warns."""
@@ -44,20 +48,6 @@ class Split:
     test: npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Draft:
-    """A split on its way: one mask per part, and what was said about it so far."""
-
-    train: Mask
-    validation: Mask
-    test: Mask
-    notes: tuple[str, ...] = ()
-
-    def without(self, train: Mask, validation: Mask, note: str) -> "_Draft":
-        kept = replace(self, train=self.train & ~train, validation=self.validation & ~validation)
-        return replace(kept, notes=(*self.notes, note))
-
-
 def split_tiles(
     tiles: HarveyTiles,
     split: str,
@@ -71,8 +61,8 @@ def split_tiles(
 
     Args:
         tiles: A prepared data set.
-        split: `published`, `deduplicated`, or `region:NAME[+NAME]`, which holds those regions
-            out as the test.
+        split: `published`, `deduplicated`, or `region:NAME[+NAME]` or `acquisition:ID[+ID]`,
+            which hold those regions or satellite passes out as the test.
         exclude_ground: West, south, east, north in degrees of ground that no tile of training
             or validation may touch.
         allow_leak: Accept `published`, whose training and test share ground.
@@ -89,7 +79,7 @@ def split_tiles(
         raise ConfigError(f"limit must be at least 2, one tile of each class, got {limit}")
     check_split(split)
     check_boxes(exclude_ground)
-    draft = _draft(manifest, split, seed)
+    draft = draft_split(manifest, split, seed)
     if exclude_ground:
         out = touches(manifest, exclude_ground)
         count = int((out & (draft.train | draft.validation)).sum())
@@ -114,12 +104,6 @@ def require_no_leak(manifest: pd.DataFrame, train: Mask, evaluation: Mask, *, na
         )
 
 
-def check_split(split: str) -> None:
-    """Raise ConfigError, naming what is allowed, if there is no such split or region."""
-    if split not in ("published", "deduplicated"):
-        _held_regions(split)
-
-
 def check_boxes(boxes: Sequence[Bounds]) -> None:
     """Raise ConfigError if a box of excluded ground is turned around."""
     for box in boxes:
@@ -128,91 +112,7 @@ def check_boxes(boxes: Sequence[Bounds]) -> None:
             raise ConfigError(f"exclude_ground takes west, south, east, north, got {box}")
 
 
-def _draft(manifest: pd.DataFrame, split: str, seed: int) -> _Draft:
-    if split == "published":
-        return _published(manifest)
-    if split == "deduplicated":
-        return _deduplicated(manifest)
-    return _held_out(manifest, _held_regions(split), seed)
-
-
-def _published(manifest: pd.DataFrame) -> _Draft:
-    folder = manifest["published_split"]
-    return _Draft(
-        train=(folder == "train_another").to_numpy(),
-        validation=(folder == "validation_another").to_numpy(),
-        test=(folder == "test_another").to_numpy(),
-        notes=("Trains on train_another, validates on validation_another, tests on test_another.",),
-    )
-
-
-def _deduplicated(manifest: pd.DataFrame) -> _Draft:
-    whole = _published(manifest)
-    learned = manifest[whole.train]
-    leaking = shares_ground(manifest, learned) | manifest["sha256"].isin(learned["sha256"])
-    leaking = np.asarray(leaking, bool)
-    return _Draft(
-        train=whole.train,
-        validation=whole.validation & ~leaking,
-        test=whole.test & ~leaking,
-        notes=(
-            *whole.notes,
-            f"Left out: {int((whole.validation & leaking).sum())} validation and "
-            f"{int((whole.test & leaking).sum())} test tiles that share ground with training.",
-        ),
-    )
-
-
-def _held_regions(split: str) -> tuple[str, ...]:
-    kind, _, names = split.partition(":")
-    held = tuple(dict.fromkeys(names.split("+")))
-    if kind != "region":
-        raise ConfigError(
-            f"unknown split {split!r}; choose one of: published, deduplicated, region:NAME[+NAME]"
-        )
-    unknown = [name for name in held if name not in REGIONS]
-    if unknown:
-        raise ConfigError(f"unknown region {unknown[0]!r}; choose one of: {', '.join(REGIONS)}")
-    return held
-
-
-def _held_out(manifest: pd.DataFrame, held: tuple[str, ...], seed: int) -> _Draft:
-    distinct = (manifest["duplicate_of"] == "").to_numpy()
-    region = manifest["region"]
-    test = distinct & region.isin(held).to_numpy()
-    # Where every tile has one label the place would be the label, so that nobody learns there.
-    classes = manifest.groupby("region")["label"].nunique()
-    learned = [name for name in REGIONS if classes.get(name) == 2 and name not in held]
-    known = distinct & region.isin(learned).to_numpy()
-    near_test = known & shares_ground(manifest, manifest[test])
-    known &= ~near_test
-    validation = known & _validation_blocks(manifest, known, seed)
-    train = known & ~validation
-    near_validation = train & shares_ground(manifest, manifest[validation])
-    return _Draft(
-        train=train & ~near_validation,
-        validation=validation,
-        test=test,
-        notes=(
-            f"Trains on all distinct tiles of {', '.join(learned)}; tests on {', '.join(held)}; "
-            f"validates on blocks of {BLOCK_DEGREES} degree of the former.",
-            f"Left out of training: {int(near_test.sum())} tiles that share ground with the test, "
-            f"{int(near_validation.sum())} that share ground with validation.",
-        ),
-    )
-
-
-def _validation_blocks(manifest: pd.DataFrame, known: Mask, seed: int) -> Mask:
-    """Draw whole spatial blocks until they hold the validation share of the known tiles."""
-    blocks = spatial_blocks(manifest["lon"], manifest["lat"])
-    names, counts = np.unique(blocks[known], return_counts=True)
-    order = np.random.default_rng(seed).permutation(len(names))
-    before = np.cumsum(counts[order]) - counts[order]
-    drawn = names[order][before < VALIDATION_SHARE * known.sum()]
-    return np.isin(blocks, drawn)
-
-
-def _limit(manifest: pd.DataFrame, draft: _Draft, limit: int, seed: int) -> _Draft:
+def _limit(manifest: pd.DataFrame, draft: Draft, limit: int, seed: int) -> Draft:
     rng = np.random.default_rng(seed)
     chosen = np.zeros(len(manifest), bool)
     for label in (0, 1):
@@ -222,7 +122,7 @@ def _limit(manifest: pd.DataFrame, draft: _Draft, limit: int, seed: int) -> _Dra
     return draft.without(draft.train & ~chosen, np.zeros(len(manifest), bool), note)
 
 
-def _finish(manifest: pd.DataFrame, draft: _Draft, name: str) -> Split:
+def _finish(manifest: pd.DataFrame, draft: Draft, name: str) -> Split:
     labels = manifest["label"].to_numpy()
     parts = {"training": draft.train, "validation": draft.validation, "test": draft.test}
     notes = list(draft.notes)

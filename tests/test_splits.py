@@ -28,6 +28,7 @@ def tiles_at(rows, folder="."):
             "column": int(world_pixel(lon, lat)[0]),
             "row_px": int(world_pixel(lon, lat)[1]),
             "region": region_of(lon, lat),
+            "acquisition": "",
             "published_split": split,
         }
         for number, (split, label, lon, lat, *content) in enumerate(rows)
@@ -157,12 +158,27 @@ def test_regions_of_one_class_and_byte_copies_do_not_train():
     assert split.test.tolist() == [45, 46]
 
 
+def test_an_acquisition_split_leaves_out_what_may_be_of_the_pass_held_out():
+    tiles = scattered(600)
+    manifest = tiles.manifest
+    passes = np.array(["A", "B", "C", ""])[np.arange(600) % 4]
+    manifest["acquisition"] = passes
+    one_class = (passes == "C") & (manifest["label"] == 1).to_numpy()
+    manifest.loc[one_class, "acquisition"] = ""
+    split = split_tiles(tiles, "acquisition:A")
+    assert split.test.tolist() == np.flatnonzero(passes == "A").tolist()
+    assert set(passes[split.train]) == set(passes[split.validation]) == {"B"}
+    assert "Trains on all distinct tiles of B; tests on A;" in split.description
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
         ("region:dallas", "unknown region 'dallas'; choose one of: victoria, houston-south"),
         ("region:", "unknown region ''"),
         ("random", r"unknown split 'random'; choose one of: published, deduplicated, region:NAME"),
+        ("acquisition:", "unknown split 'acquisition:'; choose one of: published, deduplicated"),
+        ("acquisition:1A", "unknown acquisition '1A'; the tiles know: none"),
     ],
 )
 def test_an_unknown_split_is_refused_with_the_choices(name, message):
@@ -253,6 +269,7 @@ def test_the_real_splits_have_the_known_sizes_and_do_not_leak(real_tiles):
         "deduplicated": (10000, 273, 1478),
         "region:victoria": (14614, 2207, 2283),
         "region:houston-south+houston-east": (12063, 1565, 5540),
+        "acquisition:1040010032211E00": (13912, 1679, 2154),
     }
     for name, expected in sizes.items():
         split = split_tiles(real_tiles, name)

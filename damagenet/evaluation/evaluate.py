@@ -4,27 +4,21 @@ import datetime as dt
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
 from damagenet.bundle import Bundle, load_bundle
 from damagenet.errors import ConfigError, LeakError
 from damagenet.evaluation.fold_training import FoldCache
 from damagenet.evaluation.options import Protocol
 from damagenet.evaluation.post_event import GradedScene, find_scenes, scene_ground
 from damagenet.evaluation.post_event_scores import score_scenes
-from damagenet.evaluation.protocols import Fold, make_folds
-from damagenet.evaluation.reliability import reliability_bins
+from damagenet.evaluation.protocols import Fold, make_folds, split_of
 from damagenet.evaluation.score_report import EvaluationReport, FoldScores
-from damagenet.evaluation.scores import score
 from damagenet.evaluation.seen_ground import learned_tiles, require_unseen, seen_tiles
+from damagenet.evaluation.shortcuts import audit_shortcuts, unseen_rows
+from damagenet.evaluation.tile_scores import score_rows, tile_probabilities
 from damagenet.inference import Predictor
 from damagenet.recipe import Recipe
 from damagenet.training.checks import check_recipe
 from data_prep.harvey import HarveyTiles
-from data_prep.tile_ground import spatial_blocks
-
-CHIPS_AT_ONCE = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +81,8 @@ def evaluate_recipe(recipe: Recipe, setup: EvaluationSetup, cache: FoldCache) ->
         bundle = cache.network(fold, tiles)
         if scenes:
             scored += score_scenes(bundle, scenes, setup.out, device=setup.device)
+        elif setup.protocol == "shortcuts":
+            scored += audit_shortcuts(Predictor(bundle, device=setup.device), tiles, fold.test)
         else:
             scored.append(_score_tiles(bundle, fold, tiles, setup, leaks=published))
     return _report(scored, setup)
@@ -110,6 +106,12 @@ def evaluate_bundle(model: str, setup: EvaluationSetup) -> EvaluationReport:
     recipe = setup.place(bundle.card.recipe)
     data = recipe.data.model_copy(update={"exclude_ground": (), "limit": None})
     tiles = HarveyTiles.open(recipe.data.path)
+    if setup.protocol == "shortcuts":
+        seen = seen_tiles(tiles.manifest, learned_tiles(bundle.folder))
+        # The tiles that chose the epoch and the threshold are no strangers either.
+        seen[split_of(recipe, tiles).validation] = True
+        predictor = Predictor(bundle, device=setup.device)
+        return _report(audit_shortcuts(predictor, tiles, unseen_rows(tiles, seen)), setup)
     folds = make_folds(setup.protocol, recipe.model_copy(update={"data": data}), tiles)
     scored: list[FoldScores] = []
     refused: dict[str, LeakError] = {}
@@ -133,34 +135,7 @@ def _score_tiles(
         require_unseen(seen, what="evaluation tiles")
     note = f"{int(seen.sum())} of {seen.size} tiles share ground with training" if leaks else ""
     p = tile_probabilities(Predictor(bundle, device=setup.device), tiles, fold.test)
-    labels = tiles.labels[fold.test]
-    threshold = bundle.card.threshold
-    blocks = spatial_blocks(rows["lon"], rows["lat"])
-    return FoldScores(
-        fold=fold.name,
-        unit="tiles",
-        model=bundle.model_id,
-        bundle=bundle.folder,
-        threshold=threshold,
-        scores=score(p, labels, threshold=threshold, blocks=blocks),
-        reliability=reliability_bins(p, labels),
-        note=note,
-    )
-
-
-def tile_probabilities(
-    predictor: Predictor, tiles: HarveyTiles, rows: npt.NDArray[np.int64]
-) -> npt.NDArray[np.float64]:
-    """Return the calibrated probability of damage of tiles, float64 (N,).
-
-    Args:
-        predictor: The model, on its device.
-        tiles: The prepared data set.
-        rows: Row numbers of the manifest (N,).
-    """
-    runs = [rows[start : start + CHIPS_AT_ONCE] for start in range(0, rows.size, CHIPS_AT_ONCE)]
-    chips = (np.ascontiguousarray(tiles.pixels[run].transpose(0, 3, 1, 2)) for run in runs)
-    return np.concatenate([predictor.probabilities((chip,)) for chip in chips]).astype(np.float64)
+    return score_rows(bundle, tiles, fold.test, p, fold=fold.name, note=note)
 
 
 def _report(

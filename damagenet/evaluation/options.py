@@ -10,7 +10,7 @@ from damagenet.config import Settings
 from damagenet.errors import ConfigError
 from damagenet.options import CommaSeparated
 
-Protocol = Literal["published", "deduplicated", "region", "post-event"]
+Protocol = Literal["published", "deduplicated", "region", "acquisition", "post-event", "shortcuts"]
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
 
 DATA_VARIABLE = "DAMAGENET_DATA"

@@ -1,8 +1,10 @@
-"""The four protocols: which network is trained for a fold, and on which tiles it is read.
+"""The protocols: which network is trained for a fold, and on which tiles it is read.
 
 published      trained on `train_another`, read on `test_another`; for comparison with papers only
 deduplicated   the same network, read on the test tiles that share no file and no ground with it
-region         a town held out alone, and a whole satellite pass held out
+region         a town held out alone, and two that are one satellite pass
+acquisition    each satellite pass held out alone
+shortcuts      the network and the tiles of deduplicated, with all cues but one taken away
 post-event     the recipe's own split without the ground of the xBD scenes, read on their buildings
 """
 
@@ -14,8 +16,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from damagenet.errors import DataError
 from damagenet.evaluation.options import Protocol
 from damagenet.recipe import Bounds, Recipe
+from data_prep.drafts import two_class_groups
 from data_prep.harvey import HarveyTiles
 from data_prep.splits import Split, split_tiles
 
@@ -66,12 +70,14 @@ def make_folds(
     """
     if protocol == "published":
         return [_published(recipe, tiles, protocol)]
-    if protocol == "deduplicated":
+    if protocol in ("deduplicated", "shortcuts"):
         fold = _published(recipe, tiles, protocol)
         kept = split_tiles(tiles, "deduplicated", exclude_ground=recipe.data.exclude_ground)
         return [replace(fold, test=kept.test)]
     if protocol == "region":
-        return [_held_out(recipe, tiles, name) for name in REGION_FOLDS]
+        return [_held_out(recipe, tiles, protocol, name) for name in REGION_FOLDS]
+    if protocol == "acquisition":
+        return [_held_out(recipe, tiles, protocol, name) for name in _passes(tiles)]
     excluded = (*recipe.data.exclude_ground, *scene_grounds)
     kept_off = _with_data(recipe, {"exclude_ground": excluded})
     split = split_of(kept_off, tiles)
@@ -128,11 +134,21 @@ def _published(recipe: Recipe, tiles: HarveyTiles, protocol: Protocol) -> Fold:
     return Fold(protocol=protocol, name=ALL, recipe=leaking, split=split, test=split.test)
 
 
-def _held_out(recipe: Recipe, tiles: HarveyTiles, regions: str) -> Fold:
-    changes = {"split": f"region:{regions}", "allow_leak": False}
-    held_out = _with_data(recipe, changes)
+def _held_out(recipe: Recipe, tiles: HarveyTiles, protocol: Protocol, name: str) -> Fold:
+    """Return the fold that holds out a region or a satellite pass, as the protocol is called."""
+    held_out = _with_data(recipe, {"split": f"{protocol}:{name}", "allow_leak": False})
     split = split_of(held_out, tiles)
-    return Fold(protocol="region", name=regions, recipe=held_out, split=split, test=split.test)
+    return Fold(protocol=protocol, name=name, recipe=held_out, split=split, test=split.test)
+
+
+def _passes(tiles: HarveyTiles) -> list[str]:
+    passes = two_class_groups(tiles.manifest, "acquisition")
+    if len(passes) < 2:
+        raise DataError(
+            f"{tiles.folder}: the tiles know {len(passes)} satellite passes with both classes, to "
+            "hold one out takes two: prepare them again with the table of acquisitions"
+        )
+    return passes
 
 
 def _with_data(recipe: Recipe, changes: dict[str, object]) -> Recipe:

@@ -1,5 +1,6 @@
 """What an evaluation by a protocol found: models, JSON, reliability plots, entries for a card."""
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -18,6 +19,8 @@ SHOWN: dict[Protocol, tuple[str, ...]] = {
     "published": tuple(METRICS),
     "deduplicated": tuple(METRICS),
     "region": tuple(METRICS),
+    "acquisition": tuple(METRICS),
+    "shortcuts": ("balanced_accuracy", "recall", "false_alarm_rate", "auroc"),
     "post-event": (
         "accuracy",
         "recall",
@@ -98,12 +101,17 @@ def write_report(folder: Path, report: EvaluationReport) -> list[Path]:
     write_text(path, report.model_dump_json(indent=2) + "\n")
     plots = [
         write_text(
-            folder / f"{report.protocol}_{fold.fold}_reliability.svg",
+            folder / f"{report.protocol}_{_as_file_name(fold.fold)}_reliability.svg",
             reliability_svg(fold.reliability, f"{report.protocol}, {fold.fold}: {fold.model}"),
         )
         for fold in report.folds
     ]
     return [path, *plots]
+
+
+def _as_file_name(fold: str) -> str:
+    """Return a fold's name without blanks and what else a file name had better not hold."""
+    return re.sub(r"[^\w.+-]+", "-", fold)
 
 
 def write_text(path: Path, text: str) -> Path:

@@ -13,9 +13,9 @@ import torch
 from damagenet import __version__
 from damagenet.bundle import Bundle
 from damagenet.errors import EvaluationError
-from damagenet.evaluation.evaluate import tile_probabilities
 from damagenet.evaluation.metrics import make_sample, measure
 from damagenet.evaluation.protocols import split_of
+from damagenet.evaluation.tile_scores import tile_probabilities
 from damagenet.inference import Predictor
 from damagenet.recipe import Recipe
 from damagenet.study.logs import read_log
