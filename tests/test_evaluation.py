@@ -17,6 +17,7 @@ from damagenet.cli.main import app
 from damagenet.errors import BundleError, ConfigError, DataError, LeakError
 from damagenet.evaluation.evaluate import EvaluationSetup, evaluate_bundle, evaluate_recipe
 from damagenet.evaluation.fold_training import FoldCache, differences
+from damagenet.evaluation.options import PROTOCOLS
 from damagenet.evaluation.post_event import GRADES, find_scenes, scene_ground, window_grounds
 from damagenet.evaluation.protocols import make_folds, training_key
 from damagenet.evaluation.score_report import write_cards, write_report
@@ -304,7 +305,7 @@ def test_post_event_refuses_a_bundle_that_was_trained_around_a_building(
 
 
 def test_missing_scenes_are_refused(tiles, recipe, tmp_path):
-    with pytest.raises(ConfigError, match="post-event needs the folder of xBD scenes: pass --xbd"):
+    with pytest.raises(DataError, match="post-event needs the folder of xBD scenes: pass --xbd"):
         setup_of("post-event", tiles, tmp_path).scenes()
     with pytest.raises(DataError, match=r"holds no \*_post_disaster.tif"):
         find_scenes(tmp_path)
@@ -362,6 +363,30 @@ def test_the_command_scores_a_model_and_says_what_it_could_not(region_run, tiles
     assert (tmp_path / "region.json").exists()
 
 
+def test_all_protocols_become_one_page_that_says_what_could_not_be_scored(
+    region_run, tiles, xbd, tmp_path
+):
+    report, _, _ = region_run
+    result = CliRunner().invoke(
+        app,
+        [
+            *("evaluate", "--model", str(report.folds[0].bundle), "--all", "--xbd", str(xbd)),
+            *("--data", str(tiles.folder), "--out", str(tmp_path), "--device", "cpu"),
+        ],
+    )
+    assert result.exit_code == 0, result.output
+    assert "acquisition: not scored:" in result.stdout
+    told = json.loads((tmp_path / "evaluation.json").read_text())
+    scored = [one["protocol"] for one in told["reports"]]
+    assert {"region", "post-event"} <= set(scored)
+    assert {*scored, *told["not_scored"]} == set(PROTOCOLS)
+    assert "know 0 satellite passes" in told["not_scored"]["acquisition"]
+    page = (tmp_path / "evaluation.html").read_text()
+    assert all(f">{protocol}</h2>" in page for protocol in scored)
+    assert "Of 100 intact buildings seen after a storm this model flags" in page
+    assert "://" not in page.replace("http://www.w3.org/2000/svg", "")
+
+
 def test_the_command_trains_a_recipe_with_settings_changed(recipe, tiles, tmp_path):
     path = tmp_path / "r.yaml"
     path.write_text(json.dumps(recipe.model_dump(mode="json")))
@@ -388,6 +413,7 @@ def test_the_command_trains_a_recipe_with_settings_changed(recipe, tiles, tmp_pa
         (["--protocol", "region"], "name either a recipe (-c) to train and score, or a --model"),
         (["--protocol", "town", "--model", "x"], "protocol: input should be 'published'"),
         (["--protocol", "region", "--model", "x", "--trained", "y"], "--trained needs a recipe"),
+        (["--protocol", "region", "--all", "--model", "x"], "--all scores by region too: leave"),
         (["--damaged", "a"], "--damaged needs RESULTS"),
         (["--protocol", "region", "--model", "x", "--set", "a=1"], "--set a=1 changes a recipe"),
         (["run", "--truth", "t.gpkg"], "to score RESULTS, name --field, --damaged too"),

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from damagenet.evaluation.evaluate import EvaluationSetup
     from damagenet.evaluation.score_report import EvaluationReport
     from damagenet.evaluation.survey_scores import SurveyReport
+    from damagenet.evaluation.whole import WholeReport
+
+    Report = EvaluationReport | SurveyReport | WholeReport
 
 EVALUATIONS = Path("runs/eval")
 
@@ -58,13 +61,12 @@ def command(
             raise ConfigError(f"--set {overrides[0]} changes a recipe: name one with -c")
     except ConfigError as err:
         raise typer.BadParameter(str(err)) from None
-    report: EvaluationReport | SurveyReport
     if results is not None:
-        report = _score_results(results, options)
-    elif recipe_file is not None:
-        report = _score_recipe(read_recipe(recipe_file, overrides=overrides or []), options)
+        report: Report = _score_results(results, options)
     else:
-        report = _score_model(options)
+        overridden = overrides or []
+        recipe = None if recipe_file is None else read_recipe(recipe_file, overrides=overridden)
+        report = _score_by_all(recipe, options) if options.all else _score(recipe, options)
     _tell(report, as_json=as_json)
 
 
@@ -86,20 +88,37 @@ def _score_results(results: Path, options: EvaluateOptions) -> "SurveyReport":
     return report
 
 
-def _score_recipe(recipe: Recipe, options: EvaluateOptions) -> "EvaluationReport":
-    from damagenet.evaluation.evaluate import evaluate_recipe
+def _score_by_all(recipe: Recipe | None, options: EvaluateOptions) -> "WholeReport":
+    """Score by every protocol and write the page over all of them."""
+    from damagenet.bundle import model_id, read_card
+    from damagenet.evaluation.whole import WholeReport, by_every_protocol, write_whole
+
+    reports, not_scored = by_every_protocol(
+        lambda protocol: _score(recipe, options.model_copy(update={"protocol": protocol}))
+    )
+    named = recipe.name if recipe is not None else model_id(read_card(options.model or ""))
+    whole = WholeReport(
+        subject=named,
+        reports=reports,
+        not_scored=not_scored,
+        command=reports[0].command,
+        created=reports[-1].created,
+    )
+    paths = write_whole(options.out or EVALUATIONS, whole)
+    sys.stderr.write("".join(f"written: {path}\n" for path in paths))
+    return whole
+
+
+def _score(recipe: Recipe | None, options: EvaluateOptions) -> "EvaluationReport":
+    """Score a recipe, or else the model of the options, by one protocol."""
+    from damagenet.evaluation.evaluate import evaluate_bundle, evaluate_recipe
     from damagenet.evaluation.fold_training import FoldCache
 
     setup = _setup(options)
+    if recipe is None:
+        return _keep(evaluate_bundle(options.model or "", setup), setup.out, options)
     cache = FoldCache(folder=setup.out / "networks", trained=options.trained, command=setup.command)
     return _keep(evaluate_recipe(recipe, setup, cache), setup.out, options)
-
-
-def _score_model(options: EvaluateOptions) -> "EvaluationReport":
-    from damagenet.evaluation.evaluate import evaluate_bundle
-
-    setup = _setup(options)
-    return _keep(evaluate_bundle(options.model or "", setup), setup.out, options)
 
 
 def _setup(options: EvaluateOptions) -> "EvaluationSetup":
@@ -128,17 +147,22 @@ def _keep(report: "EvaluationReport", out: Path, options: EvaluateOptions) -> "E
     return report
 
 
-def _tell(report: "EvaluationReport | SurveyReport", *, as_json: bool) -> None:
-    """Print the report on stdout, as tables or as JSON."""
+def _tell(report: "Report", *, as_json: bool) -> None:
+    """Print a report on stdout, as tables or as JSON."""
     if as_json:
         sys.stdout.write(report.model_dump_json(indent=2) + "\n")
         return
     from rich.console import Console
 
     from damagenet.evaluation.score_tables import report_tables
+    from damagenet.evaluation.whole import WholeReport
 
     # Wide enough for all columns where stdout is a file; a terminal keeps its own width.
     width = None if sys.stdout.isatty() else 180
     console = Console(width=width, markup=False, highlight=False)
-    for block in report_tables(report):
-        console.print(block, soft_wrap=isinstance(block, str))
+    for one in report.reports if isinstance(report, WholeReport) else (report,):
+        for block in report_tables(one):
+            console.print(block, soft_wrap=isinstance(block, str))
+    if isinstance(report, WholeReport):
+        for protocol, why in report.not_scored.items():
+            console.print(f"{protocol}: not scored: {why}", soft_wrap=True)

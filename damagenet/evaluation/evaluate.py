@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from damagenet.bundle import Bundle, load_bundle
-from damagenet.errors import ConfigError, LeakError
+from damagenet.errors import DataError, LeakError
 from damagenet.evaluation.fold_training import FoldCache
 from damagenet.evaluation.options import Protocol
 from damagenet.evaluation.post_event import GradedScene, find_scenes, scene_ground
@@ -45,13 +45,12 @@ class EvaluationSetup:
         """Return the scenes that the protocol reads; none unless it is post-event.
 
         Raises:
-            ConfigError: If post-event has no folder of scenes.
-            DataError: If the folder holds none.
+            DataError: If there is no folder of scenes, or it holds none.
         """
         if self.protocol != "post-event":
             return []
         if self.xbd is None:
-            raise ConfigError("post-event needs the folder of xBD scenes: pass --xbd")
+            raise DataError("post-event needs the folder of xBD scenes: pass --xbd")
         return find_scenes(self.xbd)
 
     def place(self, recipe: Recipe) -> Recipe:

@@ -24,6 +24,8 @@ class EvaluateOptions(Settings):
 
     protocol: Protocol | None = None
     """Way to score a recipe (-c) or a model."""
+    all: bool = False
+    """Score by every protocol, into one page (evaluation.html)."""
     model: str | None = None
     """Score this bundle as it is, on ground that it was not trained on."""
     trained: Annotated[tuple[Path, ...], CommaSeparated] = ()
@@ -70,7 +72,7 @@ def require_one_way(options: EvaluateOptions, *, results: bool, recipe: bool) ->
         ConfigError: If something is missing, or belongs to another way.
     """
     survey = ("truth", "field", "damaged", "undamaged", "ignore", "id_field")
-    network = ("protocol", "model", "trained", "data", "xbd", "write_card")
+    network = ("protocol", "all", "model", "trained", "data", "xbd", "write_card")
     if results:
         _refuse(options, network, "belongs to a protocol, not to RESULTS")
         missing = [f"--{name}" for name in survey[:3] if not getattr(options, name)]
@@ -78,10 +80,13 @@ def require_one_way(options: EvaluateOptions, *, results: bool, recipe: bool) ->
             raise ConfigError(f"to score RESULTS, name {', '.join(missing)} too")
         return
     _refuse(options, survey, "needs RESULTS: name the assessment to score")
-    if options.protocol is None:
+    if options.protocol is None and not options.all:
         raise ConfigError(
-            f"name RESULTS with --truth, or --protocol ({', '.join(PROTOCOLS)}) with -c or --model"
+            f"name RESULTS with --truth, or --protocol ({', '.join(PROTOCOLS)}) or --all with -c "
+            "or --model"
         )
+    if options.protocol is not None and options.all:
+        raise ConfigError(f"--all scores by {options.protocol} too: leave out --protocol")
     if recipe == (options.model is not None):
         raise ConfigError("name either a recipe (-c) to train and score, or a --model to score")
     if not recipe:

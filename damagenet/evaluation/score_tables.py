@@ -30,13 +30,13 @@ def report_tables(report: EvaluationReport | SurveyReport) -> Iterator[Table | s
     shown = SHOWN[report.protocol]
     table = _make_table(f"protocol {report.protocol}", "held out", shown)
     for fold in report.folds:
-        table.add_row(*_score_cells(fold.fold, fold.scores, shown))
+        table.add_row(*score_cells(fold.fold, fold.scores, shown))
     yield table
     for fold in report.folds:
         yield from _remarks(fold)
     for fold_name, why in report.not_scored.items():
         yield f"{fold_name}: not scored: {why}"
-    yield from _interval_remark([fold.scores for fold in report.folds])
+    yield from interval_remark([fold.scores for fold in report.folds])
     for model, threshold in dict.fromkeys((fold.model, fold.threshold) for fold in report.folds):
         yield f"{model}: damaged from p = {threshold:.3f}; 95 % intervals below the figures"
 
@@ -55,9 +55,9 @@ def _survey_tables(report: SurveyReport) -> Iterator[Table | str]:
     rows = report.scenes if len(report.scenes) == 1 else (*report.scenes, report.overall)
     for units in rows:
         if units.scores is not None:
-            table.add_row(*_score_cells(units.scene, units.scores, tuple(HEADINGS)))
+            table.add_row(*score_cells(units.scene, units.scores, tuple(HEADINGS)))
     yield table
-    yield from _interval_remark([units.scores for units in rows if units.scores is not None])
+    yield from interval_remark([units.scores for units in rows if units.scores is not None])
     for units in rows:
         yield _verdicts(units)
         if units.scores is not None:
@@ -91,7 +91,8 @@ def _confusion(scores: Scores) -> str:
     )
 
 
-def _interval_remark(scored: list[Scores]) -> Iterator[str]:
+def interval_remark(scored: list[Scores]) -> Iterator[str]:
+    """Yield a sentence where blocks are too few for the usual intervals."""
     few = [scores.blocks for scores in scored if scores.blocks < MIN_BLOCKS]
     if few:
         least, most = min(few), max(few)
@@ -105,13 +106,19 @@ def _interval_remark(scored: list[Scores]) -> Iterator[str]:
 def _make_table(title: str, first: str, metrics: tuple[str, ...]) -> Table:
     table = Table(title=title)
     table.add_column(first, no_wrap=True)
-    headings = [heading for metric, heading in HEADINGS.items() if metric in metrics]
-    for heading in ("damaged", "undamaged", "blocks", "always damaged %", *headings):
+    for heading in score_headings(metrics):
         table.add_column(heading, justify="right")
     return table
 
 
-def _score_cells(name: str, scores: Scores, metrics: tuple[str, ...]) -> list[str]:
+def score_headings(metrics: tuple[str, ...]) -> list[str]:
+    """Return the headings of `score_cells`, without the first."""
+    chosen = [heading for metric, heading in HEADINGS.items() if metric in metrics]
+    return ["damaged", "undamaged", "blocks", "always damaged %", *chosen]
+
+
+def score_cells(name: str, scores: Scores, metrics: tuple[str, ...]) -> list[str]:
+    """Return a row: what was scored, how many, and the metrics with intervals below them."""
     baseline = scores.always_damaged_accuracy
     return [
         name,
