@@ -115,7 +115,7 @@ def test_areas_add_up_to_the_run_and_units_in_none_have_a_row(tmp_path):
     path = halves(tmp_path / "a.gpkg", crs=32615)
     only_west = gpd.read_file(path).iloc[:1]
     only_west.to_file(tmp_path / "west.gpkg")
-    totals = totals_of(folder, areas=tmp_path / "west.gpkg", labels=labels, share="always")
+    totals = totals_of(folder, areas=tmp_path / "west.gpkg", labels=labels, share=True)
     assert [(row.scope, row.units) for row in totals.rows] == [
         ("area", 200),
         ("outside", 200),
@@ -126,7 +126,7 @@ def test_areas_add_up_to_the_run_and_units_in_none_have_a_row(tmp_path):
     assert any("200 buildings lie in no area" in note for note in totals.notes)
 
 
-def test_areas_that_differ_are_counted_from_their_own_labels(tmp_path):
+def test_areas_are_counted_from_their_own_labels_unless_they_may_borrow(tmp_path):
     # The model knows nothing, and the damage lies in the west.
     folder, frame = run_folder(tmp_path / "run", label="damaged", p_damaged=0.9)
     sample = random_sample(frame, 40)
@@ -138,16 +138,19 @@ def test_areas_that_differ_are_counted_from_their_own_labels(tmp_path):
     assert totals.rows[0].high == 200
     assert totals.rows[1].low == 0
     assert any("differ more than chance explains" in note for note in totals.notes)
-    borrowed = totals_of(folder, areas=areas, labels=labels, share="always")
+    assert any("its own random labels, so its interval holds" in note for note in totals.notes)
+    borrowed = totals_of(folder, areas=areas, labels=labels, share=True)
     assert borrowed.rows[0].method == "random-labels"
-    assert any("do not trust these rows" in note for note in borrowed.notes)
+    assert any("do not trust the rows that did" in note for note in borrowed.notes)
 
 
 def test_enough_labels_of_its_own_free_an_area_from_the_others(tmp_path):
     folder, frame = run_folder(tmp_path / "run")
     sample = random_sample(frame, 60)
     labels = labels_file(tmp_path / "l.geojson", sample, west(sample), drawn="random")
-    totals = totals_of(folder, areas=halves(tmp_path / "a.gpkg"), labels=labels, own_labels=20)
+    totals = totals_of(
+        folder, areas=halves(tmp_path / "a.gpkg"), labels=labels, share=True, own_labels=20
+    )
     assert [row.method for row in totals.rows[:2]] == ["own-labels", "own-labels"]
 
 
@@ -174,6 +177,23 @@ def test_labels_that_nobody_calls_random_say_what_is_missing(tmp_path):
     assert "a column `drawn`" in totals.guarantee
     asserted = totals_of(folder, labels=labels, labels_are_random=True)
     assert (asserted.situation, asserted.whole.labelled_random) == ("random-labels", 50)
+
+
+def test_an_area_without_a_label_of_its_own_may_hold_anything(tmp_path):
+    folder, frame = run_folder(tmp_path / "run")
+    sample = frame[west(frame)].iloc[:60:2]
+    labels = labels_file(tmp_path / "l.geojson", sample, np.ones(30, bool), drawn="random")
+    totals = totals_of(folder, areas=halves(tmp_path / "a.gpkg"), labels=labels)
+    east = totals.rows[1]
+    assert (east.labelled_random, east.estimate, east.low, east.high) == (0, None, 0, 200)
+
+
+def test_a_slip_of_the_word_random_is_no_other_label(tmp_path):
+    folder, frame = run_folder(tmp_path / "run")
+    some = frame.iloc[:9]
+    labels = labels_file(tmp_path / "l.geojson", some, west(some), drawn="randm")
+    with pytest.raises(EvaluationError, match="'randm' is taken for a slip of 'random'"):
+        totals_of(folder, labels=labels)
 
 
 def test_labels_of_one_word_are_fine(tmp_path):
@@ -403,3 +423,19 @@ def test_names_of_areas_cannot_become_markup(tmp_path):
     result = call(made.folder, "--areas", tmp_path / "a.gpkg")
     assert result.exit_code == 0, result.output
     assert evil not in (made.folder / "report.html").read_text()
+
+
+def test_real_damage_is_counted_from_labels_drawn_at_random(harvey_data, tmp_path):
+    scene = harvey_data / "xbd" / "hurricane-harvey_00000003_post_disaster.tif"
+    graded = gpd.read_file(scene.with_suffix(".geojson"))
+    truth = graded["subtype"].ne("no-damage").sum()
+    graded.sample(25, random_state=0).assign(drawn="random").to_file(tmp_path / "l.geojson")
+    given = ["--buildings", scene.with_suffix(".geojson"), "--out", tmp_path / "run", "--quiet"]
+    assert CliRunner().invoke(app, ["assess", str(scene), *map(str, given)]).exit_code == 0
+    words = ["--field", "subtype", "--damaged", "minor-damage,major-damage,destroyed"]
+    result = call(tmp_path / "run", "--labels", tmp_path / "l.geojson", *words)
+    assert result.exit_code == 0, result.output
+    (row,) = csv.DictReader((tmp_path / "run/totals/totals.csv").read_text().splitlines())
+    assert int(row["low"]) <= truth <= int(row["high"]) < int(row["units"]) == len(graded)
+    report = tmp_path / "run" / scene.stem / "report.html"
+    assert "Calibrated for this event with labels drawn at random" in report.read_text()

@@ -2,10 +2,11 @@
 
 Random labels are taken as drawn from all units of the run, or from all of one verdict. Then they
 hold for the whole run, and inside any area for that area, whatever the model's errors are. An area
-with few of them may borrow from the whole run: the damaged share among units of one verdict is
-then taken to be the same in every area, which the labels can refute and never prove. The other
-choice, that error rates given the truth are the same, asks for their inverse, which does not exist
-for a model that flags damaged and undamaged units alike, as the shipped one does.
+with few of them may borrow from the whole run where that is asked for: the damaged share among
+units of one verdict is then taken to be the same in every area, which the labels can refute and
+never prove, and which clustered damage breaks. The other choice, that error rates given the truth
+are the same, asks for their inverse, which does not exist for a model that flags damaged and
+undamaged units alike, as the shipped one does.
 
 Labels that were not drawn at random are known truths. Nobody can say what they stand for, so they
 take no part in the rates; an interval only never contradicts them.
@@ -41,8 +42,8 @@ def count_by_labels(tally: Tally, *, own_labels: int, shared: bool) -> list[Coun
 
     Args:
         tally: The places, which together are the whole run.
-        own_labels: Random labels inside a place from which on its own alone are taken. The number
-            does not depend on what they say, so that choosing by it bends no interval.
+        own_labels: Random labels inside a place from which on it borrows nothing. The number does
+            not depend on what they say, so that choosing by it bends no interval.
         shared: Let places with fewer borrow from the whole run; else each has its own alone.
     """
     run = tally.whole

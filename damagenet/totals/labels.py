@@ -1,6 +1,7 @@
 """Labels of this event, unit by unit: drawn at random, or known for another reason."""
 
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ from damagenet.evaluation.truth import Join, Survey, Words, join_survey, read_su
 
 DRAWN_COLUMN = "drawn"
 RANDOM = "random"
+SLIP_CUTOFF = 0.75
+"""Similarity from which another word is taken for a slip of `random`."""
 
 Bools = npt.NDArray[np.bool_]
 
@@ -61,7 +64,7 @@ def read_labels(
 
     Raises:
         EvaluationError: If the file cannot be used, nothing matches, one building is called both
-            damaged and undamaged, or `all_random` contradicts the column.
+            damaged and undamaged, a word is nearly `random`, or `all_random` contradicts it.
         FootprintError: If the file cannot be read.
     """
     survey = read_survey(path, field, words, id_field=id_field, drawn_field=DRAWN_COLUMN)
@@ -77,6 +80,13 @@ def read_labels(
 
 
 def _drawn_at_random(drawn: pd.Series, survey: Survey, path: Path, *, all_random: bool) -> Bools:
+    words = survey.frame["drawn"].unique().tolist()
+    slips = [word for word in get_close_matches(RANDOM, words, 4, SLIP_CUTOFF) if word != RANDOM]
+    if slips:
+        raise EvaluationError(
+            f"{path.name}, column {DRAWN_COLUMN!r}: {slips[0]!r} is taken for a slip of "
+            f"{RANDOM!r}: write it so, or another word for labels that were chosen"
+        )
     if not all_random:
         return (drawn == RANDOM).to_numpy(dtype=bool)
     if survey.frame["drawn"].ne("").any():

@@ -7,9 +7,10 @@ Counts = npt.NDArray[np.int64]
 
 SHUFFLES = 999
 DOUBT = 0.1
-"""Areas are taken to differ where likeness explains the labels in less than this share of draws.
+"""Areas are said to differ where alike ones would do so in less than this share of draws.
 
-Generous, as to take different areas for alike is the worse mistake: see DESIGN.md, Tried.
+Generous, as to take different areas for alike is the worse mistake; it finds no small difference,
+so that it may warn and not decide: see DESIGN.md, Tried.
 """
 
 

@@ -1,7 +1,7 @@
 """`SummariseOptions`: every option of `damagenet summarise`, said once."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
@@ -9,10 +9,8 @@ from damagenet.config import Settings
 from damagenet.errors import ConfigError
 from damagenet.evaluation.options import Words
 
-Share = Literal["auto", "always", "never"]
-
 OWN_LABELS = 30
-"""Random labels from which on an area is counted from its own labels alone."""
+"""Random labels from which on an area borrows nothing from the whole run."""
 
 
 class SummariseOptions(Settings):
@@ -36,10 +34,10 @@ class SummariseOptions(Settings):
     """Column of --labels with the ids of RESULTS; without one uid, id, fid or the row number."""
     labels_are_random: bool = False
     """Take all labels as drawn at random, where the file has no column `drawn` that says so."""
-    share: Share = "auto"
-    """Let areas borrow from the labels of the whole run; auto: unless the labels differ by area."""
+    share: bool = False
+    """Let areas with few labels borrow from the whole run, as if the model erred alike in all."""
     own_labels: Annotated[int, Field(ge=1)] = OWN_LABELS
-    """Random labels inside an area from which on it is counted from these alone."""
+    """Random labels of its own from which on an area borrows nothing, with --share."""
     out: Path | None = None
     """Folder of the totals; without one the folder totals in RESULTS."""
     report: bool = True

@@ -12,8 +12,8 @@ from damagenet.totals.areas import NO_AREA, Areas, place_units, read_areas
 from damagenet.totals.error_rates import ErrorRates
 from damagenet.totals.estimate import Counted, count_by_labels, count_by_rates, count_whole
 from damagenet.totals.labels import Labels, no_labels, read_labels
-from damagenet.totals.likeness import DOUBT, chance_of_likeness
-from damagenet.totals.options import Share, SummariseOptions
+from damagenet.totals.likeness import chance_of_likeness
+from damagenet.totals.options import SummariseOptions
 from damagenet.totals.tally import Tally
 from damagenet.totals.verdicts import Verdicts
 from damagenet.totals.words import (
@@ -69,6 +69,7 @@ def summarise_results(verdicts: Verdicts, areas: Areas | None, options: Summaris
             *label_notes(labels, options.labels.name if options.labels else "", verdicts.kind),
             *_outside_note(rows, verdicts.kind),
             *told,
+            *_card_note(verdicts),
             *contradiction_note(contradicted),
         ),
         kind=verdicts.kind,
@@ -115,22 +116,16 @@ def _count(
 ) -> tuple[Situation, list[Counted], Counted, list[str]]:
     """Return the situation, every place, the whole run, and what must be said of sharing."""
     if labels.random.any():
-        shared, told = _shared(tally, options.share)
-        counted = count_by_labels(tally, own_labels=options.own_labels, shared=shared)
+        counted = count_by_labels(tally, own_labels=options.own_labels, shared=options.share)
+        told = []
+        if len(tally.units) > 1:
+            chance = chance_of_likeness(tally.random, tally.random_damaged)
+            told = [likeness_note(chance, shared=options.share)]
         return "random-labels", counted, count_whole(tally), told
     card = verdicts.card
     rates = None if card is None else ErrorRates.of_card(card)
     situation: Situation = "no-rates" if rates is None else "card-rates"
     return situation, count_by_rates(tally, rates), count_by_rates(tally.whole, rates)[0], []
-
-
-def _shared(tally: Tally, share: Share) -> tuple[bool, list[str]]:
-    """Return whether areas may borrow from each other, and why, where there are several."""
-    if len(tally.units) == 1:
-        return True, []
-    chance = chance_of_likeness(tally.random, tally.random_damaged)
-    alike = chance >= DOUBT
-    return (alike if share == "auto" else share == "always"), [likeness_note(chance, share)]
 
 
 def _row(tally: Tally, index: int, counted: Counted, *, name: str, whole: bool) -> AreaTotal:
@@ -164,4 +159,13 @@ def _outside_note(rows: list[AreaTotal], kind: str) -> list[str]:
         f"{row.units:,} {kind}s lie in no area; they are a row of their own"
         for row in rows
         if row.scope == "outside"
+    ]
+
+
+def _card_note(verdicts: Verdicts) -> list[str]:
+    if verdicts.assessments:
+        return []
+    return [
+        f"no assessment of this model lies beside {verdicts.path}, so that its card is unknown and "
+        "no report shows the totals: name the folder that `damagenet assess` wrote"
     ]

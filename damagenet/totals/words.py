@@ -5,7 +5,6 @@ from damagenet.outputs.totals import AreaTotal, Situation
 from damagenet.totals.error_rates import ErrorRates, Rate
 from damagenet.totals.labels import Labels
 from damagenet.totals.likeness import DOUBT
-from damagenet.totals.options import Share
 
 HOW_TO_CALIBRATE = (
     "To calibrate, draw buildings at random from damage.* (100 or more), look each of them up, and "
@@ -87,28 +86,29 @@ def label_notes(labels: Labels, name: str, kind: str) -> list[str]:
     return told
 
 
-def likeness_note(chance: float, share: Share) -> str:
-    """Return what the labels say of sharing between areas, and what was done.
+def likeness_note(chance: float, *, shared: bool) -> str:
+    """Return what the random labels say of borrowing between areas, and what was done.
 
     Args:
         chance: How often alike areas would differ as much; see `chance_of_likeness`.
-        share: What was asked for.
+        shared: Whether areas with few labels borrowed.
     """
     differ = chance < DOUBT
     found = (
         f"between areas the random labels differ more than chance explains (p = {chance:.3f})"
         if differ
-        else f"the random labels do not show that areas differ (p = {chance:.2f}), nor that they "
-        "are alike"
+        else f"the random labels do not show that areas differ (p = {chance:.2f}), nor do they "
+        "prove that areas are alike"
     )
-    if share == "never" or (share == "auto" and differ):
+    if not shared:
+        advice = "" if differ else ", or pass --share if you know that areas are alike"
         return (
-            f"{found}; every area is counted from its own labels alone: label more at random in "
-            "areas whose interval is too wide"
+            f"every area is counted from its own random labels, so its interval holds: where it is "
+            f"too wide, label more there at random{advice}; {found}"
         )
     if differ:
-        return f"{found}, and yet --share always lets areas borrow: do not trust these rows"
-    return f"{found}; areas with few labels borrow from the whole run (--share never: none does)"
+        return f"{found}, and yet --share lets areas borrow: do not trust the rows that did"
+    return f"areas with few labels borrow from the whole run (--share): {found}"
 
 
 def contradiction_note(areas: list[str]) -> list[str]:
