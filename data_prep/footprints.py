@@ -6,7 +6,6 @@ from typing import Literal
 
 import geopandas as gpd
 import numpy as np
-import pandas as pd
 import shapely
 from rasterio.windows import Window
 from shapely.geometry.base import BaseGeometry
@@ -16,6 +15,7 @@ from damagenet.card import ChipGround
 from damagenet.errors import FootprintError
 from damagenet.labels import Kind
 from damagenet.records import RECORD_FIELDS
+from data_prep.ids import feature_ids
 from data_prep.scene import Scene
 from data_prep.vectors import ground_crs, read_vectors
 from data_prep.windows import ChipSize, Unit, chip_size
@@ -68,7 +68,7 @@ def read_buildings(path: Path, *, id_field: str | None = None) -> Buildings:
     """
     vectors = read_vectors(path)
     frame = vectors.frame.reset_index(drop=True)
-    ids = _ids(frame, id_field, path)
+    ids = feature_ids(frame, id_field, path, candidates=ID_COLUMNS, option="--id-field")
     frame = frame.rename(columns=_new_names([str(name) for name in frame.columns]))
     frame.insert(0, "unit_id", ids)
     return Buildings(frame=frame, path=path, geometry=vectors.geometry, warnings=vectors.warnings)
@@ -165,28 +165,6 @@ def _to_pixels(shapes: np.ndarray, scene: Scene) -> np.ndarray:
     return np.asarray(shapely.transform(shapes, pixels))
 
 
-def _ids(frame: gpd.GeoDataFrame, id_field: str | None, path: Path) -> list[str]:
-    column = _id_column(frame, id_field, path)
-    if column is None:
-        return [str(row) for row in range(len(frame))]
-    values = frame[column]
-    if values.isna().any():
-        rows = ", ".join(str(row) for row in frame.index[values.isna()][:5])
-        raise FootprintError(
-            f"{path}: ids are missing in column {column!r} (row {rows}): fill them in, or name "
-            "another column with --id-field"
-        )
-    ids = [_as_text(value) for value in values]
-    twice = pd.Series(ids)[pd.Series(ids).duplicated()].unique()
-    if len(twice):
-        shown = ", ".join(twice[:5])
-        raise FootprintError(
-            f"{path}: {len(twice)} ids in column {column!r} are not unique ({shown}): name "
-            "another column with --id-field"
-        )
-    return ids
-
-
 def _new_names(names: list[str]) -> dict[str, str]:
     """Return new names for the columns that clash with ours."""
     taken, renamed = {name.lower() for name in names}, {}
@@ -197,23 +175,3 @@ def _new_names(names: list[str]) -> dict[str, str]:
                 new = f"src_{new}"
             renamed[name] = new
     return renamed
-
-
-def _id_column(frame: gpd.GeoDataFrame, id_field: str | None, path: Path) -> str | None:
-    names = [str(name) for name in frame.columns if name != frame.geometry.name]
-    if id_field is not None:
-        if id_field not in names:
-            raise FootprintError(
-                f"{path} has no column {id_field!r} for --id-field: choose one of "
-                f"{', '.join(names) or '(it has none)'}"
-            )
-        return id_field
-    by_lower = {name.lower(): name for name in reversed(names)}
-    return next((by_lower[name] for name in ID_COLUMNS if name in by_lower), None)
-
-
-def _as_text(value: object) -> str:
-    """Write a whole number without `.0`, which a column with gaps or a CSV may have given it."""
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value)

@@ -11,6 +11,7 @@ COMMANDS = (
     "inspect",
     "train",
     "evaluate",
+    "summarise",
     "study",
     "activations",
     "models",

@@ -5,7 +5,18 @@ import sys
 
 import typer
 
-from damagenet.cli import activations, assess, data, demo, evaluate, inspect, models, study, train
+from damagenet.cli import (
+    activations,
+    assess,
+    data,
+    demo,
+    evaluate,
+    inspect,
+    models,
+    study,
+    summarise,
+    train,
+)
 from damagenet.errors import DamageNetError
 
 app = typer.Typer(
@@ -20,6 +31,7 @@ app.command("assess")(assess.command)
 app.command("inspect")(inspect.command)
 app.command("train")(train.command)
 app.command("evaluate")(evaluate.command)
+app.command("summarise")(summarise.command)
 app.command("study")(study.command)
 app.command("models")(models.command)
 app.command("demo")(demo.command)
@@ -30,6 +42,7 @@ app.add_typer(data.app, name="data")
 def run() -> None:
     """Run the command line: exit code 0 ok, 1 failed, 2 wrong usage, 3 some scenes failed."""
     logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.INFO)
+    logging.getLogger("pyogrio").setLevel(logging.WARNING)  # it counts the records it has written
     try:
         app(prog_name="damagenet")
     except DamageNetError as err:

@@ -1,10 +1,7 @@
 """The page of an evaluation by every protocol: tables, plots and what they mean, in one file."""
 
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
-
-import jinja2
 
 from damagenet import __version__
 from damagenet.evaluation.options import Protocol
@@ -13,10 +10,9 @@ from damagenet.evaluation.reliability import reliability_svg
 from damagenet.evaluation.score_report import SHOWN, EvaluationReport, FoldScores
 from damagenet.evaluation.score_tables import interval_remark, score_cells, score_headings
 from damagenet.evaluation.scores import Estimate
+from damagenet.outputs.templates import page_template
 
 TEMPLATE = "evaluation.html"
-STYLE_FROM = "damagenet.outputs"
-"""Room whose style sheet the page shares."""
 
 MEANING: dict[Protocol, str] = {
     "published": "As in the papers, for comparison only: its training and test tiles share ground "
@@ -47,7 +43,7 @@ def make_page(
         not_scored: Protocols that could not be applied, and why.
         created: ISO 8601.
     """
-    return _template().render(
+    return page_template(TEMPLATE, Path(__file__).parent).render(
         version=__version__,
         subject=subject,
         created=created,
@@ -97,15 +93,3 @@ def _percent(estimate: Estimate) -> str:
     if estimate.low is None or estimate.high is None:
         return text
     return f"{text} ({100 * estimate.low:.0f} to {100 * estimate.high:.0f})"
-
-
-def _template() -> jinja2.Template:
-    folders = [Path(__file__).parent, Path(str(files(STYLE_FROM)))]
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(folders),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template(TEMPLATE)

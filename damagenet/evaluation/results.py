@@ -13,6 +13,8 @@ RESULT_FORMATS = ("parquet", "gpkg", "geojson", "csv")
 """Formats that hold the records, the quickest to read first."""
 PYOGRIO_ERRORS = (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError)
 NEEDED = ("unit_id", "label", "reason", "p_damaged", "lon", "lat", "scene")
+OPTIONAL = ("kind", "model")
+"""Columns that come along where they are there, else blank."""
 
 
 def results_file(results: Path) -> Path:
@@ -43,8 +45,8 @@ def read_results(results: Path) -> pd.DataFrame:
         results: Folder of a run or of one scene in it, or one of its `damage.*` files.
 
     Returns:
-        One row per unit with the columns NEEDED; `unit_id` is text, `p_damaged`, `lon` and `lat`
-        are NaN where there is none.
+        One row per unit with the columns NEEDED and OPTIONAL; `unit_id` is text, `p_damaged`,
+        `lon` and `lat` are NaN where there is none.
 
     Raises:
         EvaluationError: If there is no such file, it cannot be read, or it lacks a column.
@@ -56,10 +58,10 @@ def read_results(results: Path) -> pd.DataFrame:
         raise EvaluationError(f"{path} is no damagenet result: it lacks {', '.join(absent)}")
     if frame.empty:
         raise EvaluationError(f"{path} holds no unit: there is nothing to score")
-    units = pd.DataFrame(frame[list(NEEDED)]).reset_index(drop=True)
+    units = pd.DataFrame(frame.reindex(columns=[*NEEDED, *OPTIONAL])).reset_index(drop=True)
     for name in ("p_damaged", "lon", "lat"):
         units[name] = pd.to_numeric(units[name])
-    for name in ("unit_id", "label", "reason", "scene"):
+    for name in ("unit_id", "label", "reason", "scene", *OPTIONAL):
         units[name] = units[name].astype(object).where(units[name].notna(), "").astype(str)
     return units
 

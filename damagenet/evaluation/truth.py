@@ -63,7 +63,7 @@ class Survey:
     """The surveyed buildings that have a class.
 
     Attributes:
-        frame: Columns unit_id, damaged (bool) and geometry (WGS 84).
+        frame: Columns unit_id, damaged (bool), geometry (WGS 84), and `drawn` where asked for.
         ignored: Buildings left out, by word.
         words: What each word was taken for: damaged, undamaged or ignored; and which words that
             were asked for are not there.
@@ -74,7 +74,14 @@ class Survey:
     words: dict[str, str]
 
 
-def read_survey(path: Path, field: str, words: Words, *, id_field: str | None = None) -> Survey:
+def read_survey(
+    path: Path,
+    field: str,
+    words: Words,
+    *,
+    id_field: str | None = None,
+    drawn_field: str | None = None,
+) -> Survey:
     """Read surveyed buildings and make two classes of the words in one field.
 
     Args:
@@ -82,6 +89,8 @@ def read_survey(path: Path, field: str, words: Words, *, id_field: str | None = 
         field: The column with the class.
         words: What the words in it mean.
         id_field: Column with the ids; without one uid, id or fid, else the row number.
+        drawn_field: Column that says how each building was picked; its words are kept as `drawn`,
+            blank everywhere where there is no such column.
 
     Raises:
         EvaluationError: If the column is missing or a word in it is not accounted for.
@@ -101,6 +110,9 @@ def read_survey(path: Path, field: str, words: Words, *, id_field: str | None = 
         },
         geometry=_in_degrees(buildings.frame).geometry[known],
     )
+    if drawn_field is not None:
+        blank = pd.Series("", index=buildings.frame.index)
+        frame["drawn"] = _words_of(buildings.frame.get(drawn_field, blank))[known]
     ignored = said[~known].replace("", EMPTY).value_counts()
     return Survey(
         frame=frame.reset_index(drop=True),
@@ -173,7 +185,8 @@ def join_survey(units: pd.DataFrame, survey: Survey) -> tuple[pd.DataFrame, Join
         survey: The surveyed buildings.
 
     Returns:
-        The units that have a counterpart with the column `damaged_in_truth`, and the tally.
+        The units that have a counterpart, with the column `damaged_in_truth` (and `drawn`, where
+        the survey has it), and the tally.
 
     Raises:
         EvaluationError: If not one unit has a counterpart.
@@ -188,7 +201,10 @@ def join_survey(units: pd.DataFrame, survey: Survey) -> tuple[pd.DataFrame, Join
             f"{len(units)} units, {len(survey.frame)} surveyed; is it the same place?"
         )
     matched = units.iloc[pairs[:, 0]].copy()
-    matched["damaged_in_truth"] = survey.frame["damaged"].to_numpy()[pairs[:, 1]]
+    answers = survey.frame.iloc[pairs[:, 1]]
+    matched["damaged_in_truth"] = answers["damaged"].to_numpy()
+    if "drawn" in answers:
+        matched["drawn"] = answers["drawn"].to_numpy()
     return matched, Join(
         joined_by="id" if joined_by == "id" else "nearest",
         matched=len(matched),

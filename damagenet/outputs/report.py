@@ -1,14 +1,10 @@
 """`report.html`: one page that a person opens first, complete in itself and offline."""
 
-import datetime as dt
 import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-
-import jinja2
 
 from damagenet import __version__
 from damagenet.assessment import Assessment
@@ -22,6 +18,9 @@ from damagenet.outputs.pictures import Picture, chip_pictures, picture_size, sce
 from damagenet.outputs.placement import pixel_placer
 from damagenet.outputs.style import COLOURS, RAMP
 from damagenet.outputs.summary import Summary, summarise, used_threshold
+from damagenet.outputs.templates import page_template
+from damagenet.outputs.totals import read_totals
+from damagenet.outputs.totals_section import totals_section
 from damagenet.outputs.words import MEANINGS, REASONS, advice
 from data_prep.scene import Scene
 
@@ -84,7 +83,7 @@ def _render(assessment: Assessment, batches: Batches, scene: Scene, files: Seque
             marks.add(batch, placed)
             highlights.add(batch, placed)
     picture = painted.result()
-    return _template().render(
+    return page_template("report.html").render(
         assessment=assessment,
         summary=summarise(assessment, files),
         picture=picture,
@@ -101,22 +100,9 @@ def _render(assessment: Assessment, batches: Batches, scene: Scene, files: Seque
         reasons=REASONS,
         advice=advice(assessment.card),
         window=_window(assessment.card.chip),
+        totals=totals_section(read_totals(assessment.folder, assessment.key)),
         version=__version__,
     )
-
-
-@lru_cache
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["number"] = lambda value: f"{value:,}".replace(",", "\u202f")
-    environment.filters["moment"] = _moment
-    return environment.get_template("report.html")
 
 
 def _map_data(
@@ -172,18 +158,6 @@ def _label_counts(summary: Summary) -> dict[str, int]:
         "undamaged": counts.undamaged,
         "not-judged": sum(counts.not_judged.values()),
     }
-
-
-def _moment(iso: str) -> str:
-    """Return an ISO 8601 time as people write it, to the minute; a bare date stays one."""
-    try:
-        time = dt.datetime.fromisoformat(iso)
-    except ValueError:
-        return iso
-    if "T" not in iso:
-        return iso
-    zone = " UTC" if time.utcoffset() == dt.timedelta(0) else time.strftime(" %z")
-    return f"{time:%Y-%m-%d %H:%M}{zone.rstrip()}"
 
 
 def _json(value: object) -> str:

@@ -1,0 +1,1 @@
+"""Totals per area with intervals that hold: how many buildings are damaged."""

@@ -1,0 +1,78 @@
+"""The verdicts that are counted: one model's, with its card and the reports that tell of them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from damagenet.assessment import Assessment
+from damagenet.bundle import model_id
+from damagenet.card import Card
+from damagenet.engine.parts import read_assessment
+from damagenet.errors import EvaluationError
+from damagenet.evaluation.results import read_results, results_file
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdicts:
+    """The verdicts of a run or a scene, each unit once.
+
+    Attributes:
+        units: As `read_results` returns them.
+        folder: Folder of the run or scene.
+        path: The file that was read.
+        model: Name and short hash of the model; blank where the file does not say.
+        kind: building or cell.
+        assessments: The assessments behind them, where they lie in the folder.
+    """
+
+    units: pd.DataFrame
+    folder: Path
+    path: Path
+    model: str
+    kind: str
+    assessments: tuple[Assessment, ...]
+
+    @property
+    def card(self) -> Card | None:
+        """The model's card, where an assessment keeps it."""
+        return self.assessments[0].card if self.assessments else None
+
+
+def read_verdicts(results: Path) -> Verdicts:
+    """Read the verdicts of a run's folder, a scene's folder or a `damage.*` file.
+
+    Raises:
+        EvaluationError: If there are none, or several models made them.
+        OutputError: If an assessment beside them cannot be read.
+    """
+    path = results_file(results)
+    units = read_results(results)
+    models = sorted({model for model in units["model"] if model})
+    if len(models) > 1:
+        raise EvaluationError(
+            f"{path} holds verdicts of {len(models)} models ({', '.join(models)}), which err "
+            "differently: summarise each scene's folder by itself"
+        )
+    model = models[0] if models else ""
+    kinds = sorted({kind for kind in units["kind"] if kind})
+    return Verdicts(
+        units=units,
+        folder=path.parent,
+        path=path,
+        model=model,
+        kind=kinds[0] if len(kinds) == 1 else "building",
+        assessments=tuple(_assessments(path.parent, set(units["scene"]), model)),
+    )
+
+
+def _assessments(folder: Path, scenes: set[str], model: str) -> list[Assessment]:
+    inside = sorted(path for path in folder.iterdir() if path.is_dir())
+    found = [read_assessment(place) for place in (folder, *inside)]
+    return [
+        one
+        for one in found
+        if one is not None
+        and one.scene.path.name in scenes
+        and (not model or model_id(one.card) == model)
+    ]
