@@ -132,6 +132,7 @@ def _in_zip(path: Path) -> str:
 
 def _read_layer(source: Path | str, layer: str) -> gpd.GeoDataFrame | pd.DataFrame:
     # Unclosed rings are common in shapefiles; "fix" closes them.
+    leave_no_sidecars()
     frame = gpd.read_file(source, layer=layer, engine="pyogrio", on_invalid="fix")
     fields = pyogrio.read_info(source, layer=layer)
     kinds = dict(zip(fields["fields"], fields["dtypes"], strict=True))
@@ -288,3 +289,8 @@ def _emptied(shapes: np.ndarray, where: np.ndarray, empty: BaseGeometry) -> np.n
     emptied = shapes.copy()
     emptied[where] = empty
     return emptied
+
+
+def leave_no_sidecars() -> None:
+    """Let GDAL write no `.aux.xml` beside a GeoPackage that is only read."""
+    pyogrio.set_gdal_config_options({"GDAL_PAM_ENABLED": "NO"})

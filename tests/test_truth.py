@@ -200,6 +200,7 @@ def test_results_are_read_from_every_format_with_ids_as_text(tmp_path, suffix):
         assert read["unit_id"].tolist() == ["007", "008", "9"]
         assert read["p_damaged"].isna().tolist() == [False, True, False]
         assert read["reason"].tolist() == ["", "", ""]
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]  # nothing is left beside it
 
 
 def test_what_is_no_result_is_refused(tmp_path):

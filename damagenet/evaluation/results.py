@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyogrio
 
 from damagenet.errors import EvaluationError
+from data_prep.vectors import leave_no_sidecars
 
 RESULT_FORMATS = ("parquet", "gpkg", "geojson", "csv")
 """Formats that hold the records, the quickest to read first."""
@@ -68,6 +69,7 @@ def read_results(results: Path) -> pd.DataFrame:
 
 def _read(path: Path) -> pd.DataFrame:
     suffix = path.suffix.lower()
+    leave_no_sidecars()
     try:
         if suffix == ".parquet":
             frame: pd.DataFrame = gpd.read_parquet(path)

@@ -24,7 +24,7 @@ HEADLINES: dict[Situation, str] = {
 METHODS: dict[Method, str] = {
     "random-labels": "from the random labels of the whole run, verdict by verdict",
     "own-labels": "from the random labels inside the area alone",
-    "card-rates": "from the error rates on the model's card, measured at other events",
+    "card-rates": "from the error rates on the model's card",
     "no-rates": "only what is labelled is known",
     "no-units": "no unit lies in it",
 }
