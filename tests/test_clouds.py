@@ -301,3 +301,27 @@ def _through(sky, windows):
         columns = slice(max(0, int(window.col_off)), int(window.col_off + window.width))
         parts.append(sky.transmission[rows, columns].ravel())
     return float(np.quantile(np.concatenate(parts), 0.95))
+
+
+def test_the_shipped_models_verdicts_in_the_open_stay(tmp_path, harvey_data):
+    source = harvey_data / "xbd" / "hurricane-harvey_00000127_post_disaster.tif"
+    buildings = source.with_suffix(".geojson")
+    shipped = Predictor(load_bundle("harvey"), device="cpu")
+    checked, ignored = (
+        pd.concat(
+            list(
+                assess_scene(
+                    source,
+                    tmp_path / way,
+                    AssessOptions(buildings=buildings, clouds=way),
+                    shipped,
+                    stem="a",
+                    buildings=read_buildings(buildings),
+                ).parts()
+            )
+        )
+        for way in ("check", "ignore")
+    )
+    told = ["unit_id", "label", "reason", "p_damaged", "p_min", "chips"]
+    pd.testing.assert_frame_equal(checked[told], ignored[told])
+    assert (checked["valid_fraction"] > ignored["valid_fraction"] - 0.2).all()
