@@ -1,30 +1,16 @@
 """Cloud, thick haze and blown-out pixels are found; roofs, water and what is not there are not."""
 
-import json
-
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_run import SIZE_PX, make_bundle, make_scene
-from typer import Typer
-from typer.testing import CliRunner
 
-from damagenet.bundle import load_bundle
 from damagenet.card import ChipGround
-from damagenet.cli import inspect
-from damagenet.engine.assess import assess_scene
-from damagenet.errors import OutputError
-from damagenet.inference import Predictor
-from damagenet.labels import Label, Reason
-from damagenet.options import AssessOptions
-from damagenet.outputs.summary import summarise
 from data_prep.clouds import seen_ground
 from data_prep.footprints import building_units, read_buildings
-from data_prep.made_clouds import MadeSky, expose, make_clouds
+from data_prep.made_clouds import MadeSky, expose
 from data_prep.scene import Scene
-from data_prep.synthetic import make_scene as make_demo_scene
+from data_prep.synthetic import make_scene
 from data_prep.windows import Grid
 
 SIDE_PX = 128
@@ -36,7 +22,7 @@ FLOOD_WATER = (188, 170, 132)
 def ground(tmp_path_factory):
     """Return chips of a made scene, uint8 (16, 3, 128, 128), half of it under brown water."""
     path = tmp_path_factory.mktemp("made") / "scene.tif"
-    make_demo_scene(path, size_px=512)
+    make_scene(path, size_px=512)
     with Scene.open(path) as scene:
         pixels, _ = scene.picture(512)
     return pixels.reshape(3, 4, 128, 4, 128).transpose(1, 3, 0, 2, 4).reshape(16, 3, 128, 128)
@@ -148,87 +134,6 @@ def test_chips_of_any_side_are_looked_at(side):
     assert hidden_share(image).tolist() == [1, 0]
 
 
-# ---- in an assessment
-
-
-@pytest.fixture(scope="module")
-def predictor(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("bundles") / "toy"
-    make_bundle(folder)
-    return Predictor(load_bundle(folder), device="cpu")
-
-
-@pytest.fixture
-def cloudy(tmp_path):
-    """Return a scene of 4 x 2 cells whose two western columns lie under opaque cloud."""
-    import rasterio
-
-    path = make_scene(tmp_path / "a.tif", columns=4, rows=2)
-    with rasterio.open(path, "r+") as file:
-        pixels = file.read()
-        pixels[:, :, : 2 * SIZE_PX] = plain((225, 228, 230))[0][:, : 2 * SIZE_PX, : 2 * SIZE_PX]
-        file.write(pixels)
-    return path
-
-
-def assessed(path, out, predictor, **options):
-    found = assess_scene(path, out, AssessOptions(**options), predictor, stem="a")
-    return found, pd.concat(list(found.parts()), ignore_index=True)
-
-
-def test_cells_under_cloud_are_obscured_and_never_undamaged(tmp_path, cloudy, predictor):
-    found, table = assessed(cloudy, tmp_path / "out", predictor)
-    under = table["row"] % 4 < 2
-    assert (table["label"][under] == Label.NOT_JUDGED).all()
-    assert (table["reason"][under] == Reason.OBSCURED).all()
-    assert (table["valid_fraction"][under] == 0).all()
-    assert (table["label"][~under] != Label.NOT_JUDGED).all()
-    assert found.counts.not_judged == {"obscured": 4}
-    assert "were looked for" in summarise(found).clouds
-
-
-def test_clouds_can_be_ignored_and_the_rest_stays_as_it_was(tmp_path, cloudy, predictor):
-    _, checked = assessed(cloudy, tmp_path / "checked", predictor)
-    found, table = assessed(cloudy, tmp_path / "ignored", predictor, clouds="ignore")
-    assert (table["label"] != Label.NOT_JUDGED).all()
-    assert "--clouds ignore" in summarise(found).clouds
-    seen = checked["label"] != Label.NOT_JUDGED
-    pd.testing.assert_frame_equal(table[seen], checked[seen])
-
-
-def test_cloud_and_excluded_ground_are_not_counted_twice(tmp_path, cloudy, predictor):
-    from tiny_run import make_buildings, pixel_box
-
-    from damagenet.engine.inputs import read_inputs
-
-    # A quarter of the third column beside the cloud, and all of the first below it.
-    areas = [pixel_box(0, 0, 32, 64), pixel_box(64, 0, 8, 64)]
-    options = AssessOptions(exclude=make_buildings(tmp_path / "areas.gpkg", areas))
-    exclusion = read_inputs(options).exclusion
-    found = assess_scene(
-        cloudy, tmp_path / "out", options, predictor, stem="a", exclusion=exclusion
-    )
-    table = pd.concat(list(found.parts()), ignore_index=True)
-    assert table["valid_fraction"].tolist() == [0, 0, 0.75, 1] * 2
-
-
-def test_another_way_with_clouds_is_another_result(tmp_path, cloudy, predictor):
-    assessed(cloudy, tmp_path / "out", predictor)
-    with pytest.raises(OutputError, match="made with another --clouds"):
-        assessed(cloudy, tmp_path / "out", predictor, clouds="ignore")
-
-
-def test_the_preflight_report_says_how_much_looks_hidden(tmp_path, cloudy):
-    make_bundle(tmp_path / "bundle")
-    app = Typer(pretty_exceptions_enable=False)
-    app.command()(inspect.command)
-    model = ["--model", str(tmp_path / "bundle")]
-    text = CliRunner().invoke(app, [str(cloudy), *model]).stdout
-    assert "about 50 % of the picture looks hidden by cloud" in text
-    (report,) = json.loads(CliRunner().invoke(app, [str(cloudy), *model, "--json"]).stdout)
-    assert report["hidden_share"] == pytest.approx(0.5)
-
-
 # ---- on real scenes
 
 
@@ -259,69 +164,3 @@ def test_flooded_ground_is_seen_in_every_encoding(harvey_data):
     assert len(pictures) == 10
     for picture in pictures:
         assert real_shares(picture).max() <= 0.5, picture.name
-
-
-def test_no_real_building_under_opaque_cloud_gets_a_verdict(tmp_path, harvey_data):
-    import rasterio
-
-    source = harvey_data / "xbd" / "hurricane-harvey_00000127_post_disaster.tif"
-    random = np.random.default_rng(8)
-    with rasterio.open(source) as file:
-        pixels, profile = file.read(), file.profile
-    sky = make_clouds(random, pixels.shape[1:], cover=0.97, depth=12)
-    path = tmp_path / "cloudy.tif"
-    with rasterio.open(path, "w", **profile) as file:
-        file.write(sky.over(pixels, random))
-    make_bundle(tmp_path / "bundle", chip=ChipGround())
-    options = AssessOptions(buildings=source.with_suffix(".geojson"))
-    found = assess_scene(
-        path,
-        tmp_path / "out",
-        options,
-        Predictor(load_bundle(tmp_path / "bundle"), device="cpu"),
-        stem="cloudy",
-        buildings=read_buildings(options.buildings),
-    )
-    table = pd.concat(list(found.parts()), ignore_index=True)
-    with Scene.open(source) as scene:
-        units = building_units(read_buildings(options.buildings), scene, ChipGround())
-    through = [_through(sky, unit.windows) for unit in units]
-    opaque = np.array(through) < 0.05
-    assert opaque.sum() > 20
-    assert (table["label"][opaque] == Label.NOT_JUDGED).all()
-    # Some lie at the edge of the picture.
-    assert set(table["reason"][opaque]) == {Reason.OBSCURED, Reason.NO_IMAGERY}
-
-
-def _through(sky, windows):
-    """Return the largest transmission over windows, in percentiles: 95 of 100 pixels are below."""
-    parts = []
-    for window in windows:
-        rows = slice(max(0, int(window.row_off)), int(window.row_off + window.height))
-        columns = slice(max(0, int(window.col_off)), int(window.col_off + window.width))
-        parts.append(sky.transmission[rows, columns].ravel())
-    return float(np.quantile(np.concatenate(parts), 0.95))
-
-
-def test_the_shipped_models_verdicts_in_the_open_stay(tmp_path, harvey_data):
-    source = harvey_data / "xbd" / "hurricane-harvey_00000127_post_disaster.tif"
-    buildings = source.with_suffix(".geojson")
-    shipped = Predictor(load_bundle("harvey"), device="cpu")
-    checked, ignored = (
-        pd.concat(
-            list(
-                assess_scene(
-                    source,
-                    tmp_path / way,
-                    AssessOptions(buildings=buildings, clouds=way),
-                    shipped,
-                    stem="a",
-                    buildings=read_buildings(buildings),
-                ).parts()
-            )
-        )
-        for way in ("check", "ignore")
-    )
-    told = ["unit_id", "label", "reason", "p_damaged", "p_min", "chips"]
-    pd.testing.assert_frame_equal(checked[told], ignored[told])
-    assert (checked["valid_fraction"] > ignored["valid_fraction"] - 0.2).all()
