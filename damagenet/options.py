@@ -51,6 +51,8 @@ class AssessOptions(Settings):
     """Column of --buildings with unique ids; without one uid, id or fid, else the row number."""
     exclude: Path | None = None
     """Polygons or a raster mask of what hides the ground (clouds); such units become obscured."""
+    clouds: Literal["check", "ignore"] = "check"
+    """Look for cloud, thick haze and blown-out pixels; units they hide become obscured."""
     pre: Path | None = None
     """Pre-event scene of the same ground, for models that compare two pictures."""
     stride: Annotated[float | None, Field(gt=0)] = None

@@ -12,11 +12,14 @@ from rasterio.io import DatasetReader
 
 from damagenet.card import ChipGround
 from damagenet.errors import SceneError
+from data_prep.clouds import seen_ground
 from data_prep.opening import GDAL_ERRORS, gdal_session, open_raster
 from data_prep.scene import Scene, SceneOptions, nothing_valid, too_coarse
 from data_prep.survey import WHOLE_READ_PX
 from data_prep.windows import Grid
 
+SAMPLE_CELLS = 12
+"""Cells each way, of one chip each, that are looked at for hidden ground."""
 CHIPS_PER_S = 1000.0
 """Chips judged per second that the estimate of time assumes: two idle CPU cores and the shipped
 network did 1,080 to 1,200, files included (`benchmarks/throughput.py`)."""
@@ -52,6 +55,8 @@ class Preflight:
     """How deeper pixels are brought to 8 bits; empty where they are 8-bit."""
     nodata_share: float | None = None
     """Share of pixels without a picture, 0..1; sampled in large scenes."""
+    hidden_share: float | None = None
+    """Share of the picture that cloud, thick haze or too much light hides, 0..1; from a sample."""
     acquired: str = ""
     """ISO 8601; empty where the file does not say."""
     cog: bool = False
@@ -136,6 +141,7 @@ def _describe_scene(
         bands=scene.bands,
         depth_rule=scene.depth_rule,
         nodata_share=1 - filled,
+        hidden_share=_hidden_share(scene, grid, ground.size_px) if filled else None,
         acquired=scene.acquired,
         rows=grid.rows,
         columns=grid.columns,
@@ -143,6 +149,24 @@ def _describe_scene(
         read_mb=scene.width * scene.height * 3 * np.dtype(report.dtype).itemsize / 1e6,
         seconds=chips / CHIPS_PER_S,
     )
+
+
+def _hidden_share(scene: Scene, grid: Grid, size_px: int) -> float | None:
+    """Return the share of the picture that is hidden, from cells all over it; None without any."""
+    windows = [
+        grid.chip.around((column + 0.5) * grid.cell_width_px, (row + 0.5) * grid.cell_height_px)
+        for row in _spread(grid.rows)
+        for column in _spread(grid.columns)
+    ]
+    chips = scene.read_chips(windows, size_px=size_px)
+    shown = int(chips.valid.sum())
+    seen = int(seen_ground(chips.images[0], chips.valid).sum())
+    return 1 - seen / shown if shown else None
+
+
+def _spread(cells: int) -> list[int]:
+    """Return at most `SAMPLE_CELLS` numbers of cells, evenly from the first to the last."""
+    return sorted(set(np.linspace(0, cells - 1, SAMPLE_CELLS).round().astype(int).tolist()))
 
 
 def _seen_nothing(scene: Scene) -> tuple[str, str]:

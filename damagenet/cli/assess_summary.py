@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 from damagenet.assessment import Assessment, Counts
 from damagenet.engine.run_record import FAILURES_FILE
-from damagenet.labels import Kind
-from damagenet.outputs.words import advice
+from damagenet.labels import Kind, Reason
+from damagenet.outputs.words import CLOUD_NOTES, advice
 
 if TYPE_CHECKING:
     from damagenet.engine.run_result import RunResult
@@ -18,6 +18,7 @@ def summary_lines(result: "RunResult") -> list[str]:
         lines.append(f"{assessment.stem}: {counts_text(assessment.counts, assessment.kind)}")
         report = assessment.folder / "report.html"
         lines.append(f"  {report if report.exists() else assessment.folder}")
+    lines += _cloud_lines(result.assessments)
     if result.failures:
         # Each was named when it failed.
         failed, scenes = len(result.failures), len(result.run.scenes)
@@ -35,6 +36,13 @@ def honest_lines(assessments: tuple[Assessment, ...]) -> list[str]:
         return []
     card = assessments[0].card
     return [line for line in (card.headline, card.sentence, advice(card)) if line]
+
+
+def _cloud_lines(assessments: tuple[Assessment, ...]) -> list[str]:
+    """Return what was done about hidden ground, where it matters to the counts."""
+    hidden = any(one.counts.not_judged.get(Reason.OBSCURED) for one in assessments)
+    ways = {one.options.clouds for one in assessments}
+    return [CLOUD_NOTES[way] for way in sorted(ways) if hidden or way == "ignore"]
 
 
 def counts_text(counts: Counts, kind: Kind) -> str:

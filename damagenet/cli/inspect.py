@@ -107,6 +107,7 @@ def _scene_lines(
         ),
         ("bands", f"{report.band_count} of {report.dtype}; {bands} read as RGB{depth}"),
         ("no picture", f"{100 * (report.nodata_share or 0):.1f} % of the pixels"),
+        ("hidden", _hidden_words(report.hidden_share)),
         ("acquired", report.acquired or "not in the file: pass --acquired to assess"),
         (
             "work",
@@ -115,6 +116,12 @@ def _scene_lines(
             f"at {report.chips_per_s:g} chips a second",
         ),
     ]
+
+
+def _hidden_words(share: float | None) -> str:
+    if share is None:
+        return "not looked for: no pixel in the sample"
+    return f"about {100 * share:.0f} % of the picture looks hidden by cloud, haze or too much light"
 
 
 def _duration(seconds: float) -> str:

@@ -185,6 +185,7 @@ def _piece_maker(
         judge=Judge.of(scene, predictor.bundle.card, options, acquired=acquired),
         predictor=predictor,
         exclusion=inputs.exclusion,
+        check_clouds=options.clouds == "check",
     )
 
 

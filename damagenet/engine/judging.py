@@ -26,7 +26,7 @@ class ChipLooks:
 
     Attributes:
         imagery: Share of each chip with pixels of the scene, 0..1, shape (N,).
-        usable: The same without excluded ground, shape (N,).
+        usable: The same without excluded and without hidden ground, shape (N,).
         probability: Calibrated probability of damage, NaN where the chip was not judged, (N,).
     """
 

@@ -17,6 +17,7 @@ from damagenet.engine.prefetch import prefetched
 from damagenet.engine.work import Work, record_table
 from damagenet.inference import Predictor
 from damagenet.labels import Kind
+from data_prep.clouds import seen_ground
 from data_prep.exclusion import Exclusion
 from data_prep.scene import Scene
 from data_prep.windows import Unit
@@ -33,6 +34,7 @@ class PieceMaker:
         predictor: The model, on its device.
         exclusion: Ground that is hidden. The network sees it like any other; its pixels only
             count as not usable.
+        check_clouds: True where ground behind cloud, thick haze or too much light counts likewise.
     """
 
     scene: Scene
@@ -40,6 +42,7 @@ class PieceMaker:
     judge: Judge
     predictor: Predictor
     exclusion: Exclusion | None
+    check_clouds: bool
 
     def table(self, piece: int) -> GeoDataFrame:
         """Return the records of one piece as the table of its part."""
@@ -110,6 +113,9 @@ class PieceMaker:
         size_px = self.predictor.bundle.card.chip.size_px
         chips = self.scene.read_chips(windows, size_px=size_px)
         usable = chips.valid
+        if self.check_clouds:
+            for image in chips.images:
+                usable = seen_ground(image, usable)
         if self.exclusion is not None:
             usable = usable & ~self.exclusion.covers(self.scene, windows, size_px)
         imagery = _shares(chips.valid)

@@ -120,8 +120,10 @@ def judge_scene(scene: GradedScene, predictor: Predictor, out: Path) -> GradedUn
         DamageNetError: As `damagenet assess` does.
     """
     # The protocol counts every building, also those at the edge of a picture that `assess` leaves
-    # unjudged by default.
-    options = AssessOptions(buildings=scene.buildings, min_valid=0.0, overwrite=True)
+    # unjudged by default, and those that a check of the picture would take out.
+    options = AssessOptions(
+        buildings=scene.buildings, clouds="ignore", min_valid=0.0, overwrite=True
+    )
     assessment = assess_scene(
         scene.path,
         out,

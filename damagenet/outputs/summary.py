@@ -8,7 +8,7 @@ from damagenet.assessment import Assessment, Counts, SceneInfo
 from damagenet.card import Score
 from damagenet.config import Settings
 from damagenet.outputs.atomic import appears
-from damagenet.outputs.words import MEANINGS, REASONS, WINDOW_NOTE
+from damagenet.outputs.words import CLOUD_NOTES, MEANINGS, REASONS, WINDOW_NOTE
 
 SUMMARY_FORMAT = 1
 
@@ -55,6 +55,8 @@ class Summary(Settings):
     shares: Shares
     meanings: dict[str, str]
     reasons: dict[str, str]
+    clouds: str
+    """Whether hidden ground was looked for, in words."""
     window: str
     licences: Licences
     kind: str
@@ -89,6 +91,7 @@ def summarise(assessment: Assessment, files: Sequence[str] = ()) -> Summary:
         ),
         meanings=MEANINGS,
         reasons=REASONS,
+        clouds=CLOUD_NOTES[assessment.options.clouds],
         window=WINDOW_NOTE,
         licences=Licences(
             model=card.licence,

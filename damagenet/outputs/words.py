@@ -19,10 +19,22 @@ MEANINGS: dict[str, str] = {
 REASONS: dict[str, str] = {
     "outside": "The unit lies outside the scene.",
     "no-imagery": "Too few usable pixels of the scene cover it.",
-    "obscured": "Cloud or another excluded area hides it.",
+    "obscured": "Cloud, thick haze, blown-out pixels or an excluded area hides it.",
     "forced-coarse": "Judged although the scene is too coarse for the model (--force-coarse).",
 }
 """What stands against a verdict, by reason."""
+
+CLOUD_NOTES: dict[str, str] = {
+    "check": (
+        "Cloud, thick haze and blown-out pixels were looked for; what they hide counts as not "
+        "usable."
+    ),
+    "ignore": (
+        "Cloud, thick haze and blown-out pixels were not looked for (--clouds ignore): a verdict "
+        "may be on a cloud."
+    ),
+}
+"""What was done about hidden ground, by the option `clouds`."""
 
 WINDOW_NOTE = (
     "Each verdict is on the window of ground_m metres around the building, not on its walls."
