@@ -1,6 +1,6 @@
 """The model card: everything that must be known about a bundle besides its weights."""
 
-from typing import Literal
+from typing import Literal, Protocol
 
 from pydantic import Field
 
@@ -121,16 +121,44 @@ class Card(Settings):
     def sentence(self) -> str:
         """What the model does to 100 intact and to 100 damaged buildings, as measured."""
         alarms = self.score("post-event", "false_alarm_rate")
-        recall = self.score("post-event", "recall")
-        if alarms is None or recall is None:
-            return "How many intact buildings this model flags after a storm was not measured."
-        return (
-            f"Of 100 intact buildings seen after a storm this model flags {_percent(alarms)}; "
-            f"of 100 damaged it finds {_percent(recall)}."
-        )
+        return flags_in_words(alarms, self.score("post-event", "recall"))
 
 
-def _percent(score: Score) -> str:
-    if score.low is None or score.high is None:
-        return f"{100 * score.value:.0f}"
-    return f"{100 * score.value:.0f} ({100 * score.low:.0f} to {100 * score.high:.0f})"
+class Figure(Protocol):
+    """A share with its interval, as a `Score` is."""
+
+    @property
+    def value(self) -> float | None:
+        """The share, 0..1; None where it does not exist."""
+
+    @property
+    def low(self) -> float | None:
+        """Lower end of the 95 % interval."""
+
+    @property
+    def high(self) -> float | None:
+        """Upper end."""
+
+
+def flags_in_words(alarms: Figure | None, recall: Figure | None) -> str:
+    """Return what a model does to 100 intact and to 100 damaged buildings seen after a storm.
+
+    Args:
+        alarms: Share of intact buildings that it flags; None where nobody measured it.
+        recall: Share of damaged buildings that it finds.
+    """
+    flagged, found = _percent(alarms), _percent(recall)
+    if not flagged or not found:
+        return "How many intact buildings this model flags after a storm was not measured."
+    return (
+        f"Of 100 intact buildings seen after a storm this model flags {flagged}; "
+        f"of 100 damaged it finds {found}."
+    )
+
+
+def _percent(share: Figure | None) -> str:
+    if share is None or share.value is None:
+        return ""
+    if share.low is None or share.high is None:
+        return f"{100 * share.value:.0f}"
+    return f"{100 * share.value:.0f} ({100 * share.low:.0f} to {100 * share.high:.0f})"

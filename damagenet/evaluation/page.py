@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from damagenet import __version__
+from damagenet.card import flags_in_words
 from damagenet.evaluation.options import Protocol
 from damagenet.evaluation.protocols import ALL
 from damagenet.evaluation.reliability import reliability_svg
 from damagenet.evaluation.score_report import SHOWN, EvaluationReport, FoldScores
 from damagenet.evaluation.score_tables import interval_remark, score_cells, score_headings
-from damagenet.evaluation.scores import Estimate
 from damagenet.outputs.templates import page_template
 
 TEMPLATE = "evaluation.html"
@@ -75,21 +75,8 @@ def _plot(fold: FoldScores) -> str:
 
 
 def _sentence(reports: Sequence[EvaluationReport]) -> str:
-    """Return what a reader must know first."""
+    """Return what a reader must know first, from the scenes after the storm taken together."""
     for fold in (fold for report in reports for fold in report.folds):
-        alarms, recall = fold.scores.false_alarm_rate, fold.scores.recall
-        if fold.unit == "buildings" and fold.fold == ALL and alarms.value is not None:
-            found = "" if recall.value is None else f"; of 100 damaged it finds {_percent(recall)}"
-            return (
-                "Of 100 intact buildings seen after a storm this model flags "
-                f"{_percent(alarms)}{found}."
-            )
-    return "How many intact buildings this model flags after a storm was not measured."
-
-
-def _percent(estimate: Estimate) -> str:
-    assert estimate.value is not None
-    text = f"{100 * estimate.value:.0f}"
-    if estimate.low is None or estimate.high is None:
-        return text
-    return f"{text} ({100 * estimate.low:.0f} to {100 * estimate.high:.0f})"
+        if fold.unit == "buildings" and fold.fold == ALL:
+            return flags_in_words(fold.scores.false_alarm_rate, fold.scores.recall)
+    return flags_in_words(None, None)
