@@ -28,7 +28,7 @@ check: $(READY)
 	$(BIN)/mypy
 
 test: check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 # The wheel in an environment of its own, with its real dependencies, used from another folder.
 wheel-test:
