@@ -229,7 +229,7 @@ def test_two_commands_share_the_work_and_one_that_is_stopped_loses_no_row(
         said += other.stderr.read()
     done = [line for line in (said + err).splitlines() if "balanced accuracy 0" in line]
     done += [line for line in (said + err).splitlines() if "balanced accuracy 1" in line]
-    names = [line.partition(" ")[2].partition(":")[0] for line in done]
+    names = [line.partition(" ")[2].partition(": ")[0] for line in done]
     assert (code, len(names)) == (0, len(set(names)))
     # A row is kept before it is said, so that the stopped one may have kept one in silence.
     assert 3 <= len(names) <= len(read_rows(tmp_path)) <= len(names) + 1
