@@ -50,7 +50,7 @@ class Score(Settings):
     """One measured figure with its interval."""
 
     protocol: Literal[
-        "published", "deduplicated", "region", "acquisition", "post-event", "shortcuts"
+        "published", "deduplicated", "region", "acquisition", "post-event", "shortcuts", "event"
     ]
     fold: str
     """What was held out: a region's name, a scene's name, or `all`."""
@@ -62,6 +62,28 @@ class Score(Settings):
     n: int
     """Number of tiles or buildings behind the figure."""
     note: str = ""
+
+
+class Event(Settings):
+    """The event whose labels a bundle was adapted to and calibrated on."""
+
+    scenes: tuple[str, ...]
+    """Stems of the scenes that the labels lie on."""
+    base: str
+    """The bundle it was adapted from, as name@hash."""
+    fitted: int = Field(ge=0)
+    """Labels that the weights were fitted to."""
+    aside: int = Field(ge=0)
+    """Labels kept aside, in ground of their own: calibration, threshold and scores are theirs."""
+    aside_damaged: int = Field(ge=0)
+    """Of these, how many are damaged."""
+    aside_random: int = Field(ge=0)
+    """Of these, how many were drawn at random from all buildings of the scenes."""
+
+    @property
+    def random(self) -> bool:
+        """Whether all labels kept aside were drawn at random, so that shares can be promised."""
+        return 0 < self.aside == self.aside_random
 
 
 class Card(Settings):
@@ -86,6 +108,8 @@ class Card(Settings):
     """Calibrated probabilities strictly inside are labelled uncertain; empty where equal."""
     class_prior: float = Probability
     """Share of damaged tiles in the training part."""
+    event: Event | None = None
+    """The event it was adapted to; None for a bundle that is calibrated on other ground."""
     training_tiles: TrainingTiles
     scores: tuple[Score, ...]
     licence: str
