@@ -4,50 +4,31 @@ Every building goes the way of `damagenet assess`: scene, windows, chips, pieces
 assessments stay in the output folder, so that a second run reads them back.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from rasterio.windows import Window
 
 from damagenet.card import ChipGround
 from damagenet.engine.assess import assess_scene
 from damagenet.engine.work import plan_work
-from damagenet.errors import DataError
 from damagenet.evaluation.truth import Words, join_survey, read_survey
 from damagenet.inference import Predictor
 from damagenet.options import AssessOptions
 from damagenet.recipe import Bounds
 from data_prep.footprints import read_buildings
+from data_prep.graded import (
+    DAMAGED,
+    GRADE_FIELD,
+    UNDAMAGED,
+    UNGRADED,
+    GradedScene,
+    ground_of,
+)
 from data_prep.scene import Scene
 
-AFTER, BEFORE = "_post_disaster", "_pre_disaster"
-GRADE_FIELD = "subtype"
-GRADES = Words(
-    damaged=("minor-damage", "major-damage", "destroyed"),
-    undamaged=("no-damage",),
-    ignored=("un-classified",),
-)
-"""What xBD's grades (Gupta et al. 2019) mean here."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GradedScene:
-    """One xBD scene with its buildings.
-
-    Attributes:
-        name: Its file's stem.
-        path: The picture.
-        buildings: Footprints with grades (`subtype`), GeoJSON.
-        after: True for the picture taken after the storm; before it nothing is damaged.
-    """
-
-    name: str
-    path: Path
-    buildings: Path
-    after: bool
+GRADES = Words(damaged=DAMAGED, undamaged=UNDAMAGED, ignored=UNGRADED)
+"""What xBD's grades mean here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,36 +46,6 @@ class GradedUnits:
     left_out: dict[str, int]
 
 
-def find_scenes(folder: Path) -> list[GradedScene]:
-    """Return the scenes of a folder, those after the storm first, in alphabetical order.
-
-    Raises:
-        DataError: If there is none, or a scene has no buildings.
-    """
-    scenes = [
-        GradedScene(
-            name=path.stem,
-            path=path,
-            buildings=path.with_suffix(".geojson"),
-            after=ending == AFTER,
-        )
-        for ending in (AFTER, BEFORE)
-        for path in sorted(folder.glob(f"*{ending}.tif"))
-    ]
-    if not any(scene.after for scene in scenes):
-        raise DataError(f"{folder} holds no *{AFTER}.tif: name the folder of xBD scenes with --xbd")
-    bare = [scene.name for scene in scenes if not scene.buildings.is_file()]
-    if bare:
-        raise DataError(f"{folder}: {bare[0]}.tif has no {bare[0]}.geojson with its buildings")
-    return scenes
-
-
-def scene_ground(scene: GradedScene) -> Bounds:
-    """Return west, south, east, north in degrees of the ground that a scene shows."""
-    with Scene.open(scene.path) as opened:
-        return _box(opened, Window(0, 0, opened.width, opened.height))
-
-
 def window_grounds(scene: GradedScene, ground: ChipGround) -> list[Bounds]:
     """Return west, south, east, north in degrees of what is seen around each building.
 
@@ -105,7 +56,7 @@ def window_grounds(scene: GradedScene, ground: ChipGround) -> list[Bounds]:
     with Scene.open(scene.path) as opened:
         work = plan_work(opened, ground, AssessOptions(), read_buildings(scene.buildings))
         units = [unit for piece in range(len(work.sizes)) for unit in work.units(piece)]
-        return [_around(opened, unit.windows) for unit in units if unit.windows]
+        return [ground_of(opened, unit.windows) for unit in units if unit.windows]
 
 
 def judge_scene(scene: GradedScene, predictor: Predictor, out: Path) -> GradedUnits:
@@ -150,18 +101,3 @@ def _with_truth(units: pd.DataFrame, scene: GradedScene) -> tuple[pd.DataFrame, 
     survey = read_survey(scene.buildings, GRADE_FIELD, GRADES)
     matched, join = join_survey(units, survey)
     return matched, join.truth_ignored
-
-
-def _around(scene: Scene, windows: Sequence[Window]) -> Bounds:
-    boxes = np.array([_box(scene, window) for window in windows])
-    west, south = boxes[:, :2].min(axis=0)
-    east, north = boxes[:, 2:].max(axis=0)
-    return float(west), float(south), float(east), float(north)
-
-
-def _box(scene: Scene, window: Window) -> Bounds:
-    """Return the ground of the part of a window that lies in the scene."""
-    columns = np.clip([window.col_off, window.col_off + window.width], 0, scene.width)
-    rows = np.clip([window.row_off, window.row_off + window.height], 0, scene.height)
-    lons, lats = scene.lonlat(np.repeat(columns, 2), np.tile(rows, 2))
-    return float(lons.min()), float(lats.min()), float(lons.max()), float(lats.max())

@@ -1,6 +1,7 @@
 """The card of a freshly trained network: calibration, threshold, prior and where it came from."""
 
 import datetime as dt
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
@@ -14,7 +15,7 @@ from damagenet.calibration import (
     probabilities,
     uncertain_band,
 )
-from damagenet.card import FORMAT_VERSION, Card, ChipGround, TrainingTiles
+from damagenet.card import FORMAT_VERSION, Calibration, Card, ChipGround, TrainingTiles
 from damagenet.devices import best_batch
 from damagenet.labels import CLASSES
 from damagenet.recipe import ModelSettings, Recipe
@@ -31,6 +32,27 @@ HARVEY_LICENCE = (
 WEIGHTS_LICENCE = "Apache-2.0, as far as the licence of the training tiles allows"
 IMAGENET_LICENCE = " and that of the ImageNet weights it started from"
 VERSIONED = ("torch", "lightning", "albumentations", "numpy")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardFacts:
+    """What a training found out about its network.
+
+    Attributes:
+        calibration: Makes probabilities of logits.
+        threshold: Probability from which damage is called.
+        uncertain_band: Probabilities inside are uncertain.
+        class_prior: Share of the damaged among what was calibrated on.
+        tiles: What the weights have seen; its hash comes with saving.
+        licence: Of the weights; None for that of networks which learned from the tiles alone.
+    """
+
+    calibration: Calibration
+    threshold: float
+    uncertain_band: tuple[float, float]
+    class_prior: float
+    tiles: TrainingTiles
+    licence: str | None = None
 
 
 def make_card(recipe: Recipe, data: TrainingData, network: Classifier, *, command: str) -> Card:
@@ -51,23 +73,36 @@ def make_card(recipe: Recipe, data: TrainingData, network: Classifier, *, comman
     calibration = fit_calibration(logits, labels, fitted_on=fitted_on)
     p = probabilities(logits, calibration)
     threshold = balanced_threshold(p, labels)
+    facts = CardFacts(
+        calibration=calibration,
+        threshold=threshold,
+        uncertain_band=uncertain_band(p, labels, threshold),
+        class_prior=data.class_prior,
+        tiles=_training_tiles(data, recipe.model),
+    )
+    return describe(recipe, network, facts, command=command)
+
+
+def describe(recipe: Recipe, network: Classifier, facts: CardFacts, *, command: str) -> Card:
+    """Return the card of a network by what its training found, all but its hashes and scores."""
+    imagenet = IMAGENET_LICENCE if recipe.model.from_imagenet else ""
     return Card(
         format_version=FORMAT_VERSION,
         name=recipe.name,
         created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         model=as_built(recipe.model),
-        inputs=("post",),
+        inputs=recipe.data.inputs,
         classes=CLASSES,
         pixel_mean=_three(network.normalise.mean),
         pixel_std=_three(network.normalise.std),
         chip=ChipGround(),
-        calibration=calibration,
-        threshold=threshold,
-        uncertain_band=uncertain_band(p, labels, threshold),
-        class_prior=data.class_prior,
-        training_tiles=_training_tiles(data, recipe.model),
+        calibration=facts.calibration,
+        threshold=facts.threshold,
+        uncertain_band=facts.uncertain_band,
+        class_prior=facts.class_prior,
+        training_tiles=facts.tiles,
         scores=(),
-        licence=WEIGHTS_LICENCE + (IMAGENET_LICENCE if recipe.model.from_imagenet else ""),
+        licence=(facts.licence or WEIGHTS_LICENCE) + imagenet,
         command=command,
         recipe=recipe,
         versions=_versions(),
