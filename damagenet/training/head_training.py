@@ -69,7 +69,7 @@ def _facts(
     units = _units(sources, features, left_out_logits(features, l2))
     sample = _sample(units, recipe.training.seed)
     labels = sample["damaged"].to_numpy(np.int64)
-    logits = sample["logit"].to_numpy(np.float64)
+    logits = sample["logit"].to_numpy(np.float64, copy=True)
     fitted_on = (
         f"{len(sample)} chips, {int(labels.sum())} of them damaged, by heads that had not seen "
         f"their scene or block: {_in_words(sources)}"
