@@ -2,6 +2,7 @@
 
 import copy
 from itertools import pairwise
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,7 @@ from damagenet.devices import best_batch, resolve_device
 from damagenet.errors import ConfigError
 
 Images = npt.NDArray[np.uint8]
+Network = TypeVar("Network", bound=nn.Module)
 
 
 class Predictor:
@@ -40,7 +42,7 @@ class Predictor:
             raise ConfigError(f"batch_size must be at least 1, got {batch_size}")
         self.bundle = bundle
         self.device = resolve_device(device)
-        self.batch_size = batch_size or best_batch(self.device)
+        self.batch_size = batch_size or best_batch(self.device) // len(bundle.card.inputs)
         self._network = fused(bundle.network).to(self.device)
 
     def probabilities(self, images: tuple[Images, ...]) -> npt.NDArray[np.float64]:
@@ -82,7 +84,7 @@ class Predictor:
                 )
 
 
-def fused(network: nn.Module) -> nn.Module:
+def fused(network: Network) -> Network:
     """Return an evaluation copy with each batch norm folded into the convolution before it."""
     network = copy.deepcopy(network).eval()
     for sequence in [module for module in network.modules() if isinstance(module, nn.Sequential)]:
