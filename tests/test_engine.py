@@ -291,7 +291,7 @@ def looks(probability, usable=None, imagery=None):
     probability = np.asarray(probability, float)
     usable = np.ones(len(probability)) if usable is None else np.asarray(usable, float)
     imagery = usable if imagery is None else np.asarray(imagery, float)
-    return ChipLooks(imagery=imagery, usable=usable, probability=probability)
+    return ChipLooks(shown=imagery, imagery=imagery, usable=usable, probability=probability)
 
 
 def verdict(rules, one, seen):

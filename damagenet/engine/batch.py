@@ -14,8 +14,8 @@ from damagenet.engine.assess import (
     Progress,
     assess_opened,
     check_options,
-    scene_options,
 )
+from damagenet.engine.before import scene_options
 from damagenet.engine.inputs import Inputs, read_inputs
 from damagenet.engine.out_folder import only_run, usable_folder
 from damagenet.engine.parts import whole_or_none

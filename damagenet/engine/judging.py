@@ -25,11 +25,13 @@ class ChipLooks:
     """What was seen in some chips, in their order.
 
     Attributes:
-        imagery: Share of each chip with pixels of the scene, 0..1, shape (N,).
+        shown: Share of each chip with pixels of the scene, 0..1, shape (N,).
+        imagery: The same with pixels of every picture that the model compares, shape (N,).
         usable: The same without excluded and without hidden ground, shape (N,).
         probability: Calibrated probability of damage, NaN where the chip was not judged, (N,).
     """
 
+    shown: NDArray[np.float64]
     imagery: NDArray[np.float64]
     usable: NDArray[np.float64]
     probability: NDArray[np.float64]
@@ -37,12 +39,14 @@ class ChipLooks:
     @classmethod
     def nothing(cls) -> "ChipLooks":
         """Return what was seen in no chip."""
-        return cls(imagery=np.empty(0), usable=np.empty(0), probability=np.empty(0))
+        none = np.empty(0)
+        return cls(shown=none, imagery=none, usable=none, probability=none)
 
     @classmethod
     def joined(cls, looks: Sequence["ChipLooks"]) -> "ChipLooks":
         """Return what was seen in the chips of all these, one after the other."""
         return cls(
+            shown=np.concatenate([look.shown for look in looks]),
             imagery=np.concatenate([look.imagery for look in looks]),
             usable=np.concatenate([look.usable for look in looks]),
             probability=np.concatenate([look.probability for look in looks]),
@@ -51,6 +55,7 @@ class ChipLooks:
     def only(self, chips: NDArray[np.bool_]) -> "ChipLooks":
         """Return what was seen in some of the chips, bool (N,)."""
         return ChipLooks(
+            shown=self.shown[chips],
             imagery=self.imagery[chips],
             usable=self.usable[chips],
             probability=self.probability[chips],
@@ -86,8 +91,24 @@ class Judge:
     model: str
 
     @classmethod
-    def of(cls, scene: Scene, card: Card, options: AssessOptions, *, acquired: str) -> "Judge":
-        """Return the rules for a scene; `--threshold` outside the card's band empties the band."""
+    def of(
+        cls,
+        scene: Scene,
+        card: Card,
+        options: AssessOptions,
+        *,
+        acquired: str,
+        pre: Scene | None = None,
+    ) -> "Judge":
+        """Return the rules for a scene; `--threshold` outside the card's band empties the band.
+
+        Args:
+            scene: The open scene.
+            card: The model's.
+            options: Of the assessment.
+            acquired: When the scene was taken, ISO 8601 or empty.
+            pre: The picture before it, where there is one.
+        """
         threshold = card.threshold if options.threshold is None else options.threshold
         low, high = card.uncertain_band
         return cls(
@@ -99,7 +120,7 @@ class Judge:
             width=scene.width,
             height=scene.height,
             pixel_m=scene.pixel_m,
-            coarse=scene.coarse,
+            coarse=scene.coarse or (pre is not None and pre.coarse),
             acquired=acquired,
             model=model_id(card),
         )

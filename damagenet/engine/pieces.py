@@ -19,7 +19,7 @@ from damagenet.inference import Predictor
 from damagenet.labels import Kind
 from data_prep.clouds import seen_ground
 from data_prep.exclusion import Exclusion
-from data_prep.scene import Scene
+from data_prep.pairing import Pictures
 from data_prep.windows import Unit
 
 
@@ -28,7 +28,7 @@ class PieceMaker:
     """All that the pieces of one scene are made with; a table depends on nothing else.
 
     Attributes:
-        scene: The open scene.
+        pictures: The open scene, with the picture before it for models that compare.
         work: Its units in pieces.
         judge: The rules of its verdicts.
         predictor: The model, on its device.
@@ -37,7 +37,7 @@ class PieceMaker:
         check_clouds: True where ground behind cloud, thick haze or too much light counts likewise.
     """
 
-    scene: Scene
+    pictures: Pictures
     work: Work
     judge: Judge
     predictor: Predictor
@@ -96,7 +96,7 @@ class PieceMaker:
     def _judged(self, units: Sequence[Unit], looks: ChipLooks) -> GeoDataFrame:
         if self.work.kind is Kind.CELL:
             owner = owners(units)
-            shown = np.bincount(owner, weights=looks.imagery, minlength=len(units)) > 0
+            shown = np.bincount(owner, weights=looks.shown, minlength=len(units)) > 0
             units, looks = list(compress(units, shown)), looks.only(shown[owner])
         records = self.judge.records(units, looks)
         return record_table(records, [unit.row for unit in units], self.work.places(units))
@@ -106,23 +106,26 @@ class PieceMaker:
         probability = np.full(len(read.judged), np.nan)
         if read.judged.any():
             probability[read.judged] = self.predictor.probabilities(read.images)
-        return ChipLooks(imagery=read.imagery, usable=read.usable, probability=probability)
+        return ChipLooks(
+            shown=read.shown, imagery=read.imagery, usable=read.usable, probability=probability
+        )
 
     def _read(self, windows: Sequence[Window]) -> "_ReadBatch":
         """Read one batch; runs in the reading thread, so it also sorts out what to judge."""
         size_px = self.predictor.bundle.card.chip.size_px
-        chips = self.scene.read_chips(windows, size_px=size_px)
+        chips = self.pictures.read_chips(windows, size_px=size_px)
         usable = chips.valid
         if self.check_clouds:
             for image in chips.images:
                 usable = seen_ground(image, usable)
         if self.exclusion is not None:
-            usable = usable & ~self.exclusion.covers(self.scene, windows, size_px)
+            usable = usable & ~self.exclusion.covers(self.pictures.scene, windows, size_px)
         imagery = _shares(chips.valid)
+        shown = imagery if chips.scene_valid is None else _shares(chips.scene_valid)
         shares = imagery if usable is chips.valid else _shares(usable)
         judged = self.judge.enough(shares)
         images = chips.images if judged.all() else tuple(image[judged] for image in chips.images)
-        return _ReadBatch(images=images, judged=judged, imagery=imagery, usable=shares)
+        return _ReadBatch(images=images, judged=judged, shown=shown, imagery=imagery, usable=shares)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +134,7 @@ class _ReadBatch:
 
     images: tuple[NDArray[np.uint8], ...]  # each (M, 3, S, S)
     judged: NDArray[np.bool_]  # (N,)
+    shown: NDArray[np.float64]  # (N,)
     imagery: NDArray[np.float64]  # (N,)
     usable: NDArray[np.float64]  # (N,)
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from damagenet import __version__
-from damagenet.assessment import Assessment, Counts, SceneInfo
+from damagenet.assessment import Assessment, Counts, PreInfo, SceneInfo
 from damagenet.card import Score
 from damagenet.config import Settings
 from damagenet.outputs.atomic import appears
@@ -62,6 +62,8 @@ class Summary(Settings):
     kind: str
     """building or cell"""
     scene: SceneInfo
+    pre: PreInfo | None = None
+    """The picture before the storm and its shift, where the model compares two."""
     model: ModelSummary
     warnings: tuple[str, ...]
     files: tuple[str, ...]
@@ -100,6 +102,7 @@ def summarise(assessment: Assessment, files: Sequence[str] = ()) -> Summary:
         ),
         kind=assessment.kind.value,
         scene=assessment.scene,
+        pre=assessment.pre,
         model=_model(assessment),
         warnings=assessment.warnings,
         files=tuple(files),
