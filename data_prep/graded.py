@@ -1,6 +1,7 @@
 """Graded scenes, laid out as xBD is: a picture after a storm, one before it, and its buildings."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +12,11 @@ from rasterio.windows import Window
 from damagenet.card import ChipGround
 from damagenet.errors import DataError
 from damagenet.recipe import Bounds, Picture
+from data_prep.alignment import estimate_shift
 from data_prep.footprints import building_units, read_buildings
-from data_prep.scene import Scene
+from data_prep.overlap import find_overlap
+from data_prep.pairing import Pictures, open_pre
+from data_prep.scene import Scene, SceneOptions
 
 AFTER, BEFORE = "_post_disaster", "_pre_disaster"
 GRADE_FIELD = "subtype"
@@ -115,31 +119,29 @@ def read_graded_chips(
 
     Raises:
         DataError: If no building has a grade, or the picture before the storm is asked for and
-            is missing or has another grid.
+            is missing.
         DamageNetError: As opening and reading scenes and buildings do.
     """
     buildings = read_buildings(scene.buildings)
     if GRADE_FIELD not in buildings.frame:
         raise DataError(f"{scene.buildings} has no column {GRADE_FIELD} with grades")
     grade = buildings.frame[GRADE_FIELD].astype(str)
-    with Scene.open(scene.path) as opened:
+    with opened_pair(scene, ground, inputs) as pictures:
+        opened = pictures.scene
         units = building_units(buildings.touching(opened), opened, ground)
         known = [unit for unit in units if grade[unit.row] in (*DAMAGED, *UNDAMAGED)]
         windows = [window for unit in known for window in unit.windows]
         if not windows:
             raise DataError(f"{scene.buildings}: no building on {scene.path.name} has a grade")
-        chips = opened.read_chips(windows, size_px=ground.size_px)
+        chips = pictures.read_chips(windows, size_px=ground.size_px)
         lon, lat = opened.lonlat(
             np.array([window.col_off + window.width / 2 for window in windows]),
             np.array([window.row_off + window.height / 2 for window in windows]),
         )
-        pictures = [chips.images[0]]
-        if "pre" in inputs:
-            pictures.append(_same_windows(scene, opened, windows, ground))
     counts = [len(unit.windows) for unit in known]
     return GradedChips(
         scene=scene,
-        pictures=tuple(np.ascontiguousarray(each.transpose(0, 2, 3, 1)) for each in pictures),
+        pictures=tuple(np.ascontiguousarray(each.transpose(0, 2, 3, 1)) for each in chips.images),
         damaged=np.repeat([grade[unit.row] in DAMAGED for unit in known], counts),
         building=np.repeat(np.arange(len(known)), counts),
         lon=lon,
@@ -147,16 +149,29 @@ def read_graded_chips(
     )
 
 
-def _same_windows(
-    scene: GradedScene, post: Scene, windows: Sequence[Window], ground: ChipGround
-) -> npt.NDArray[np.uint8]:
-    if not scene.before.is_file():
-        raise DataError(f"{scene.path} has no picture before the storm: {scene.before} is missing")
-    with Scene.open(scene.before) as pre:
-        if pre.transform != post.transform or pre.crs != post.crs:
-            raise DataError(f"{scene.before} lies on another grid than {scene.path.name}")
-        pixels: npt.NDArray[np.uint8] = pre.read_chips(windows, size_px=ground.size_px).images[0]
-        return pixels
+@contextmanager
+def opened_pair(
+    scene: GradedScene, ground: ChipGround, inputs: Sequence[Picture]
+) -> Iterator[Pictures]:
+    """Yield the picture after the storm, with the one before it laid on it where it is asked for.
+
+    Raises:
+        DataError: If the picture before the storm is asked for and missing.
+        SceneError: If a picture cannot be opened.
+    """
+    options = SceneOptions(chip=ground)
+    with Scene.open(scene.path, options) as opened:
+        if "pre" not in inputs:
+            yield Pictures(scene=opened)
+            return
+        before = scene.before
+        if not before.is_file():
+            raise DataError(f"{scene.path} has no picture before the storm: {before} is missing")
+        overlap = find_overlap(before, opened)
+        with open_pre(before, opened, options) as pre:
+            shift = estimate_shift(opened, pre, overlap)
+        with open_pre(before, opened, options, shift=shift) as pre:
+            yield Pictures(scene=opened, pre=pre, shift=shift)
 
 
 def _box(scene: Scene, window: Window) -> Bounds:

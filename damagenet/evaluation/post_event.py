@@ -72,8 +72,13 @@ def judge_scene(scene: GradedScene, predictor: Predictor, out: Path) -> GradedUn
     """
     # The protocol counts every building, also those at the edge of a picture that `assess` leaves
     # unjudged by default, and those that a check of the picture would take out.
+    compares = "pre" in predictor.bundle.card.inputs
     options = AssessOptions(
-        buildings=scene.buildings, clouds="ignore", min_valid=0.0, overwrite=True
+        buildings=scene.buildings,
+        pre=scene.before if compares else None,
+        clouds="ignore",
+        min_valid=0.0,
+        overwrite=True,
     )
     assessment = assess_scene(
         scene.path,

@@ -49,6 +49,9 @@ def judge_scenes(
 ) -> list[Judged]:
     """Let a network judge graded scenes that it has not seen.
 
+    A network that compares two pictures judges those after the storm only: of a picture before it
+    there is none earlier.
+
     Args:
         bundle: The network.
         scenes: Scenes after the storm, and before it where there are such.
@@ -59,6 +62,8 @@ def judge_scenes(
         LeakError: If the network has seen the ground around a building.
         DamageNetError: As assessing does.
     """
+    if "pre" in bundle.card.inputs:
+        scenes = [scene for scene in scenes if scene.after]
     boxes = [box for scene in scenes for box in window_grounds(scene, bundle.card.chip)]
     seen = seen_boxes(boxes, learned_tiles(bundle.folder))
     require_unseen(seen, what="xBD buildings, before and after the storm,")
