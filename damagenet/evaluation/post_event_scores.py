@@ -10,7 +10,13 @@ import pandas as pd
 from damagenet.bundle import Bundle
 from damagenet.errors import EvaluationError
 from damagenet.evaluation.metrics import make_sample, measure
-from damagenet.evaluation.post_event import GradedScene, GradedUnits, judge_scene, window_grounds
+from damagenet.evaluation.post_event import (
+    GradedScene,
+    GradedUnits,
+    comparable,
+    judge_scene,
+    window_grounds,
+)
 from damagenet.evaluation.protocols import ALL
 from damagenet.evaluation.reliability import reliability_bins
 from damagenet.evaluation.score_report import FoldScores
@@ -29,7 +35,8 @@ def score_scenes(
 
     Args:
         bundle: The network.
-        scenes: Scenes after the storm, and before it where there are such.
+        scenes: Scenes after the storm, and before it where there are such; a network that
+            compares two pictures is scored on the former alone (`post_event.comparable`).
         out: Gets one folder of assessments per network.
         device: auto, cpu, cuda or cuda:N.
 
@@ -38,6 +45,7 @@ def score_scenes(
         EvaluationError: If no building of a scene could be judged.
         DamageNetError: As assessing does.
     """
+    scenes = comparable(scenes, bundle.card)
     boxes = [box for scene in scenes for box in window_grounds(scene, bundle.card.chip)]
     seen = seen_boxes(boxes, learned_tiles(bundle.folder))
     require_unseen(seen, what="xBD buildings, before and after the storm,")
