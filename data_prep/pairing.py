@@ -72,7 +72,7 @@ def open_pre(
     Raises:
         SceneError: If it cannot be opened as a scene.
     """
-    return Scene.open(path, options, grid=_grid(scene, options, _offset(shift, scene)))
+    return Scene.open(path, options, onto=_grid(scene, options, _offset(shift, scene)))
 
 
 def _other_windows(

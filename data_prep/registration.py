@@ -2,8 +2,9 @@
 
 Orientation correlation (Fitch et al. 2002): what is matched is the direction of edges, not
 brightness, so that flood, season and sun count little. The angle is doubled, so that a road which
-was darker than the lawns beside it and is brighter under water still matches. Half of the spectrum's
-magnitude is taken out (generalised cross-correlation, Knapp and Carter 1976), which sharpens peaks.
+was darker than the lawns beside it, and is brighter under water, still matches. The square root of
+the spectrum's magnitude is divided out (generalised cross-correlation, Knapp and Carter 1976),
+which sharpens peaks.
 """
 
 from collections.abc import Iterator
@@ -121,7 +122,7 @@ def _surfaces(first: NDArray[np.uint8], second: NDArray[np.uint8], valid: Mask) 
         weight = window * inside[block]
         if weight.sum() < LEAST_VALID * window.sum():
             continue
-        spectra = [np.fft.fft2(one[block] * weight) for one in edges]
+        spectra = [np.fft.fft2(one[block] * weight).astype(np.complex64) for one in edges]
         surface = _surface(np.conj(spectra[0]) * spectra[1])
         if surface is not None:
             yield surface

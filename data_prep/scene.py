@@ -74,15 +74,15 @@ class Scene:
 
     @classmethod
     def open(
-        cls, path: Path, options: SceneOptions | None = None, *, grid: PixelGrid | None = None
+        cls, path: Path, options: SceneOptions | None = None, *, onto: PixelGrid | None = None
     ) -> "Scene":
         """Open a scene for reading.
 
         Args:
             path: The file.
             options: How it is opened.
-            grid: Of another scene: this one is then in its CRS, and on its very grid unless it
-                is north-up there by itself.
+            onto: The grid of another scene: this one is then in its CRS, and on its very grid
+                unless it is north-up there by itself.
 
         Raises:
             SceneError: If the file is not a raster that may be opened, is damaged, has too few
@@ -94,7 +94,7 @@ class Scene:
         try:
             with gdal_session(path):
                 choice = choose_bands(file, options.bands)
-                grid = north_up(file, options.chip, grid)
+                grid = north_up(file, options.chip, onto)
                 source = PixelSource(
                     dataset=grid.dataset,
                     choice=choice,

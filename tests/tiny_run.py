@@ -26,7 +26,12 @@ GROUND = ChipGround(size_px=SIZE_PX, width_m=SIZE_PX * PIXEL_M, height_m=SIZE_PX
 
 
 def make_bundle(
-    folder: Path, *, seed: int = 0, non_commercial: bool = False, chip: ChipGround = GROUND
+    folder: Path,
+    *,
+    seed: int = 0,
+    non_commercial: bool = False,
+    chip: ChipGround = GROUND,
+    inputs: tuple[str, ...] = ("post",),
 ) -> Card:
     """Write a bundle of an untrained compact network, by default for 32 px chips of 32 m."""
     torch.manual_seed(seed)
@@ -35,13 +40,18 @@ def make_bundle(
         update={
             "model": model,
             "chip": chip,
+            "inputs": inputs,
             # Untrained logits lie close together; a low temperature spreads them over 0..1.
             "calibration": Calibration(temperature=0.02),
             "uncertain_band": (0.45, 0.55),
         }
     )
     network = build_network(
-        model, pixel_mean=card.pixel_mean, pixel_std=card.pixel_std, size_px=chip.size_px
+        model,
+        pixel_mean=card.pixel_mean,
+        pixel_std=card.pixel_std,
+        inputs=inputs,
+        size_px=chip.size_px,
     )
     manifest = pd.DataFrame({"lon": [-95.0], "lat": [29.0], "label": [1], "sha256": ["0" * 64]})
     return save_bundle(folder, card, network, manifest)

@@ -131,7 +131,7 @@ def assess_opened(
     with whole_or_none(folder), opened_pictures(scene, options, card, pre) as seen:
         maker = _piece_maker(seen, work, options, predictor, inputs)
         _make_parts(maker, folder, listener)
-    assessment = _assessment(maker, seen, folder, options, key, started)
+    assessment = _assessment(maker, seen, folder, options, key=key, started=started)
     with appears(folder / ASSESSMENT_FILE) as path:
         path.write_text(assessment.model_dump_json(indent=2), encoding="utf-8")
     return assessment
@@ -223,6 +223,7 @@ def _assessment(
     seen: Seen,
     folder: Path,
     options: AssessOptions,
+    *,
     key: AssessmentKey,
     started: float,
 ) -> Assessment:

@@ -4,14 +4,16 @@ Every building goes the way of `damagenet assess`: scene, windows, chips, pieces
 assessments stay in the output folder, so that a second run reads them back.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from damagenet.card import ChipGround
+from damagenet.card import Card, ChipGround
 from damagenet.engine.assess import assess_scene
 from damagenet.engine.work import plan_work
+from damagenet.errors import DataError
 from damagenet.evaluation.truth import Words, join_survey, read_survey
 from damagenet.inference import Predictor
 from damagenet.options import AssessOptions
@@ -46,6 +48,30 @@ class GradedUnits:
     left_out: dict[str, int]
 
 
+def comparable(scenes: Sequence[GradedScene], card: Card) -> list[GradedScene]:
+    """Return the scenes to score a model on; for one that compares, those after the storm alone.
+
+    Compared with itself a picture shows no change, so that such a model would score as it is made
+    and not as it judges, and no second picture from before the storm is at hand.
+    """
+    return [scene for scene in scenes if scene.after or "pre" not in card.inputs]
+
+
+def picture_before(scene: GradedScene) -> Path:
+    """Return the picture of the same place from before the storm.
+
+    Raises:
+        DataError: If there is none beside the scene.
+    """
+    path = scene.before
+    if not scene.after or not path.is_file():
+        raise DataError(
+            f"{scene.path} has no picture from before the storm to compare it with: put "
+            f"{path.name} beside it, or score a model that takes one picture"
+        )
+    return path
+
+
 def window_grounds(scene: GradedScene, ground: ChipGround) -> list[Bounds]:
     """Return west, south, east, north in degrees of what is seen around each building.
 
@@ -62,20 +88,22 @@ def window_grounds(scene: GradedScene, ground: ChipGround) -> list[Bounds]:
 def judge_scene(scene: GradedScene, predictor: Predictor, out: Path) -> GradedUnits:
     """Assess the buildings of a scene and bring them together with their grades.
 
+    A model that compares two pictures is given the one from before the storm of the same place.
+
     Args:
-        scene: The scene.
+        scene: The scene, one of `comparable` for such a model.
         predictor: The model, on its device.
         out: Folder of this model's assessments; one that is there already is read back.
 
     Raises:
+        DataError: If the model compares two pictures and there is none from before the storm.
         DamageNetError: As `damagenet assess` does.
     """
     # The protocol counts every building, also those at the edge of a picture that `assess` leaves
     # unjudged by default, and those that a check of the picture would take out.
-    compares = "pre" in predictor.bundle.card.inputs
     options = AssessOptions(
         buildings=scene.buildings,
-        pre=scene.before if compares else None,
+        pre=picture_before(scene) if "pre" in predictor.bundle.card.inputs else None,
         clouds="ignore",
         min_valid=0.0,
         overwrite=True,

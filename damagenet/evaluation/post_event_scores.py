@@ -11,7 +11,12 @@ import pandas as pd
 from damagenet.bundle import Bundle
 from damagenet.errors import EvaluationError
 from damagenet.evaluation.metrics import make_sample, measure
-from damagenet.evaluation.post_event import GradedUnits, judge_scene, window_grounds
+from damagenet.evaluation.post_event import (
+    GradedUnits,
+    comparable,
+    judge_scene,
+    window_grounds,
+)
 from damagenet.evaluation.protocols import ALL
 from damagenet.evaluation.reliability import reliability_bins
 from damagenet.evaluation.score_report import FoldScores
@@ -49,12 +54,10 @@ def judge_scenes(
 ) -> list[Judged]:
     """Let a network judge graded scenes that it has not seen.
 
-    A network that compares two pictures judges those after the storm only: of a picture before it
-    there is none earlier.
-
     Args:
         bundle: The network.
-        scenes: Scenes after the storm, and before it where there are such.
+        scenes: Scenes after the storm, and before it where there are such; a network that
+            compares two pictures is scored on the former alone (`post_event.comparable`).
         out: Gets one folder of assessments per network.
         device: auto, cpu, cuda or cuda:N.
 
@@ -62,8 +65,7 @@ def judge_scenes(
         LeakError: If the network has seen the ground around a building.
         DamageNetError: As assessing does.
     """
-    if "pre" in bundle.card.inputs:
-        scenes = [scene for scene in scenes if scene.after]
+    scenes = comparable(scenes, bundle.card)
     boxes = [box for scene in scenes for box in window_grounds(scene, bundle.card.chip)]
     seen = seen_boxes(boxes, learned_tiles(bundle.folder))
     require_unseen(seen, what="xBD buildings, before and after the storm,")
