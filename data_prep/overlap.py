@@ -53,7 +53,7 @@ def find_overlap(path: Path, scene: Scene, allow_driver: tuple[str, ...] = ()) -
     if not common.area:
         return Overlap(share=0.0, box=(0.0, 0.0, 0.0, 0.0))
     left, top, right, bottom = common.bounds
-    share = common.area / (scene.width * scene.height)
+    share = min(1.0, common.area / (scene.width * scene.height))
     return Overlap(share=float(share), box=(left, top, right, bottom))
 
 
