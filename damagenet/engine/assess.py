@@ -129,7 +129,7 @@ def assess_opened(
     """Assess an open scene into its folder; otherwise as `assess_scene`."""
     check_options(options, predictor.bundle.card)
     started = time.perf_counter()
-    maker = _piece_maker(scene, options, predictor, inputs)
+    maker = piece_maker(scene, options, predictor, inputs)
     key = AssessmentKey.of(scene_sha256(scene.path), predictor.bundle.card, options, inputs.hashes)
     open_parts(folder, key, resume=options.resume, overwrite=options.overwrite)
     known = read_assessment(folder)
@@ -175,9 +175,15 @@ def acquired_text(given: dt.datetime | dt.date | None) -> str:
     return "" if given is None else given.isoformat()
 
 
-def _piece_maker(
+def piece_maker(
     scene: Scene, options: AssessOptions, predictor: Predictor, inputs: Inputs
 ) -> PieceMaker:
+    """Return what the pieces of an open scene are made with.
+
+    Raises:
+        ConfigError: If the stride does not fit the model's chip.
+        FootprintError: If the buildings cannot be placed in the scene.
+    """
     acquired = scene.acquired or acquired_text(options.acquired)
     return PieceMaker(
         scene=scene,
