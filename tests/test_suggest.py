@@ -11,7 +11,7 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapely import affinity
-from tiny_run import SIZE_PX, make_buildings, make_bundle, make_scene, pixel_box
+from tiny_run import SIZE_PX, make_buildings, make_divided_bundle, make_scene, pixel_box
 from typer.testing import CliRunner
 
 from damagenet.adapt.footprint_hash import footprint_hashes
@@ -19,9 +19,8 @@ from damagenet.adapt.label_file import COLUMNS
 from damagenet.adapt.seen import see_buildings
 from damagenet.adapt.suggest import suggest_buildings
 from damagenet.adapt.suggest_options import SuggestOptions
-from damagenet.bundle import load_bundle, save_bundle
+from damagenet.bundle import load_bundle
 from damagenet.calibration import probabilities
-from damagenet.card import Calibration
 from damagenet.cli.main import app
 from damagenet.errors import DamageNetError, DataError, FootprintError, OutputError
 from damagenet.inference import Predictor
@@ -41,26 +40,13 @@ def houses(count=HOUSES):
 def place(tmp_path_factory):
     """A folder with a bundle, a scene and its 30 buildings."""
     folder = tmp_path_factory.mktemp("place")
-    make_bundle(folder / "untrained")
     make_scene(folder / "scene.tif")
     make_scene(folder / "other.tif", seed=5)
     make_scene(folder / "west.tif", columns=3)
     make_scene(folder / "hole.tif", hole=(slice(0, 64), slice(0, 64)))
     make_buildings(folder / "houses.gpkg", houses())
-    bundle = load_bundle(str(folder / "untrained"))
-    logits = logits_of(Predictor(bundle, device="cpu"), folder / "scene.tif", folder)
-    # So that the verdicts fall on both sides of the threshold.
-    fitted = Calibration(temperature=logits.std(), bias=-np.median(logits) / logits.std())
-    card = bundle.card.model_copy(update={"calibration": fitted})
-    manifest = pd.read_parquet(folder / "untrained" / "training_tiles.parquet")
-    save_bundle(folder / "bundle", card, bundle.network, manifest)
+    make_divided_bundle(folder / "bundle", folder / "scene.tif")
     return folder
-
-
-def logits_of(predictor, scene, folder):
-    asked = SuggestOptions(buildings=folder, out=folder / "x.geojson").looking
-    buildings = read_buildings(folder / "houses.gpkg")
-    return predictor.head_logits(see_buildings([scene], buildings, asked, predictor).embeddings)
 
 
 @pytest.fixture
