@@ -12,6 +12,7 @@ COMMANDS = (
     "train",
     "evaluate",
     "summarise",
+    "suggest",
     "study",
     "activations",
     "models",

@@ -13,8 +13,9 @@ from affine import Affine
 from assessments import make_card
 from rasterio.errors import NotGeoreferencedWarning
 
-from damagenet.bundle import save_bundle
+from damagenet.bundle import MANIFEST_FILE, load_bundle, save_bundle
 from damagenet.card import Calibration, Card, ChipGround
+from damagenet.inference import Predictor
 from damagenet.recipe import Choice, ModelSettings
 from models.factory import build_network
 
@@ -55,6 +56,21 @@ def make_bundle(
     )
     manifest = pd.DataFrame({"lon": [-95.0], "lat": [29.0], "label": [1], "sha256": ["0" * 64]})
     return save_bundle(folder, card, network, manifest)
+
+
+def make_divided_bundle(folder: Path, scene: Path) -> Card:
+    """Write a bundle like `make_bundle`, whose verdicts on a scene are damaged for half of it."""
+    make_bundle(folder)
+    bundle = load_bundle(str(folder))
+    with rasterio.open(scene) as file:
+        pixels = file.read()
+    rows, columns = pixels.shape[1] // SIZE_PX, pixels.shape[2] // SIZE_PX
+    cells = pixels.reshape(3, rows, SIZE_PX, columns, SIZE_PX).transpose(1, 3, 0, 2, 4)
+    chips = np.ascontiguousarray(cells).reshape(-1, 3, SIZE_PX, SIZE_PX)
+    logits = Predictor(bundle, device="cpu").logits((chips,))
+    fitted = Calibration(temperature=logits.std(), bias=-np.median(logits) / logits.std())
+    card = bundle.card.model_copy(update={"calibration": fitted})
+    return save_bundle(folder, card, bundle.network, pd.read_parquet(folder / MANIFEST_FILE))
 
 
 def make_scene(

@@ -14,6 +14,7 @@ from damagenet.cli import (
     inspect,
     models,
     study,
+    suggest,
     summarise,
     train,
 )
@@ -32,6 +33,7 @@ app.command("inspect")(inspect.command)
 app.command("train")(train.command)
 app.command("evaluate")(evaluate.command)
 app.command("summarise")(summarise.command)
+app.command("suggest")(suggest.command)
 app.command("study")(study.command)
 app.command("models")(models.command)
 app.command("demo")(demo.command)

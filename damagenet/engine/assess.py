@@ -129,7 +129,7 @@ def assess_opened(
     if known is not None and finished_parts(folder, known.parts_written) == known.parts_written:
         return known.model_copy(update={"options": options, "card": card})
     with whole_or_none(folder), opened_pictures(scene, options, card, pre) as seen:
-        maker = _piece_maker(seen, work, options, predictor, inputs)
+        maker = piece_maker(seen, work, options, predictor, inputs)
         _make_parts(maker, folder, listener)
     assessment = _assessment(maker, seen, folder, options, key=key, started=started)
     with appears(folder / ASSESSMENT_FILE) as path:
@@ -169,9 +169,10 @@ def acquired_text(given: dt.datetime | dt.date | None) -> str:
     return "" if given is None else given.isoformat()
 
 
-def _piece_maker(
+def piece_maker(
     seen: Seen, work: Work, options: AssessOptions, predictor: Predictor, inputs: Inputs
 ) -> PieceMaker:
+    """Return what the pieces of open pictures are made with."""
     pictures, card = seen.pictures, predictor.bundle.card
     acquired = pictures.scene.acquired or acquired_text(options.acquired)
     return PieceMaker(

@@ -80,7 +80,7 @@ class PieceMaker:
         """Yield what is seen in each batch: one thread reads, a crew of others asks the model."""
         with (
             crew_of(self.predictor.device) as crew,
-            closing(prefetched(self._read, requests, ahead=1 + crew.workers)) as reads,
+            closing(prefetched(self.read, requests, ahead=1 + crew.workers)) as reads,
             closing(
                 prefetched(
                     self._look,
@@ -101,7 +101,7 @@ class PieceMaker:
         records = self.judge.records(units, looks)
         return record_table(records, [unit.row for unit in units], self.work.places(units))
 
-    def _look(self, read: "_ReadBatch") -> ChipLooks:
+    def _look(self, read: "ReadBatch") -> ChipLooks:
         """Ask the model about one batch; runs in a thread of the crew."""
         probability = np.full(len(read.judged), np.nan)
         if read.judged.any():
@@ -110,7 +110,7 @@ class PieceMaker:
             shown=read.shown, imagery=read.imagery, usable=read.usable, probability=probability
         )
 
-    def _read(self, windows: Sequence[Window]) -> "_ReadBatch":
+    def read(self, windows: Sequence[Window]) -> "ReadBatch":
         """Read one batch; runs in the reading thread, so it also sorts out what to judge."""
         size_px = self.predictor.bundle.card.chip.size_px
         chips = self.pictures.read_chips(windows, size_px=size_px)
@@ -125,11 +125,11 @@ class PieceMaker:
         shares = imagery if usable is chips.valid else _shares(usable)
         judged = self.judge.enough(shares)
         images = chips.images if judged.all() else tuple(image[judged] for image in chips.images)
-        return _ReadBatch(images=images, judged=judged, shown=shown, imagery=imagery, usable=shares)
+        return ReadBatch(images=images, judged=judged, shown=shown, imagery=imagery, usable=shares)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _ReadBatch:
+class ReadBatch:
     """One batch as the reading thread leaves it: N windows, of which M are to be judged."""
 
     images: tuple[NDArray[np.uint8], ...]  # each (M, 3, S, S)

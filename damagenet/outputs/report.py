@@ -11,6 +11,7 @@ from damagenet.assessment import Assessment
 from damagenet.card import ChipGround
 from damagenet.outputs.atomic import appears
 from damagenet.outputs.batches import Batches
+from damagenet.outputs.compared import compared_section
 from damagenet.outputs.highlights import SHOWN, Highlight, Highlights
 from damagenet.outputs.histogram import Histogram
 from damagenet.outputs.marks import BinMarks, UnitMarks, make_marks
@@ -105,6 +106,8 @@ def _render(
         advice=advice(assessment.card),
         window=_window(assessment.card.chip),
         totals=totals_section(read_totals(assessment.folder, assessment.key)),
+        # Filled in when all scenes of the run are there.
+        compared=compared_section(None),
         version=__version__,
     )
 

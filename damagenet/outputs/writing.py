@@ -13,7 +13,7 @@ from damagenet.outputs.geopackage import write_geopackage
 from damagenet.outputs.layer import VectorLayer, check_formats
 from damagenet.outputs.raster import write_cog
 from damagenet.outputs.report import write_report
-from damagenet.outputs.summary import write_summary
+from damagenet.outputs.summary import SUMMARY_FILE, write_summary
 from damagenet.outputs.tables import write_csv, write_geoparquet
 from data_prep.pairing import Pictures, open_pre
 from data_prep.scene import Scene, SceneOptions
@@ -71,7 +71,7 @@ def write_outputs(
         others,
     )
     paths = [*tables, *map_files, *report]
-    path = folder / "summary.json"
+    path = folder / SUMMARY_FILE
     write_summary(path, assessment, [path.name for path in paths])
     return [*paths, path]
 
