@@ -82,7 +82,7 @@ FLOORS = (
     {f"damagenet.{name}" for name in ("bundle", "calibration", "devices", "inference")},
     {"damagenet.outputs"},
     {"damagenet.engine", "damagenet.training"},
-    {"damagenet.evaluation", "damagenet.study", "damagenet.totals"},
+    {"damagenet.adapt", "damagenet.evaluation", "damagenet.study", "damagenet.totals"},
     {"damagenet.cli"},
 )
 

@@ -1,0 +1,1 @@
+"""A bundle fitted to one event by labels of its buildings."""
