@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -10,8 +11,8 @@ import pandas as pd
 from damagenet.adapt.base_task import compare_on_tiles, find_tiles
 from damagenet.adapt.card import draft_card, finished_card, learned_places
 from damagenet.adapt.comparing import compare_aside
-from damagenet.adapt.dividing import Divided, counts_of, divide, event_of
-from damagenet.adapt.fitting import fit, unit_logits
+from damagenet.adapt.dividing import Divided, counts_of, divide, event_of, scenes_of
+from damagenet.adapt.fitting import Fit, fit, unit_logits
 from damagenet.adapt.labelled import Floats, Labelled, read_labelled
 from damagenet.adapt.options import AdaptOptions, require_whole
 from damagenet.adapt.report import AdaptReport, Comparison
@@ -25,6 +26,23 @@ from damagenet.totals.labels import DRAWN_COLUMN, RANDOM, drawn_at_random
 from data_prep.tile import HALF_TILE_DEGREES
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Adapted:
+    """A bundle that is not on disk yet.
+
+    Attributes:
+        bundle: The network with its card, all but scores and hashes.
+        divided: The labels it came from.
+        fit: How it came from them.
+        logits: Its logits of the labels aside.
+    """
+
+    bundle: Bundle
+    divided: Divided
+    fit: Fit
+    logits: Floats
 
 
 def adapt(scenes: Sequence[Path], options: AdaptOptions, *, command: str = "") -> AdaptReport:
@@ -46,42 +64,55 @@ def adapt(scenes: Sequence[Path], options: AdaptOptions, *, command: str = "") -
     require_free(out, overwrite=options.overwrite)
     base = load_bundle(options.model)
     check_model(options, base.card)
-    tiles, not_measured = find_tiles(options.tiles, base)
+    tiles, told = find_tiles(options.tiles, base)
     labelled = read_labels(labels, scenes, options, base.card)
-    divided = divide(labelled, share=options.aside, seed=options.seed)
-    fitted = fit(base.network, divided, options)
-    logits = unit_logits(fitted.network, divided.aside)
-    event = event_of(divided, base.model_id)
-    draft = draft_card(
-        base, out.name, event, logits=logits, aside=divided.aside, fitted=divided.fitted
-    )
-    own = learned_places(divided.fitted)
-    task, told = None, not_measured
+    adapted = adapt_to(base, labelled, options, name=out.name)
+    own, task = learned_places(adapted.divided.fitted), None
     if tiles is not None:
-        after = Bundle(card=draft, network=fitted.network, folder=base.folder)
         learned = pd.concat([learned_tiles(base.folder), own], ignore_index=True)
-        task, told = compare_on_tiles(tiles, base, after, learned, seed=options.seed)
+        task, told = compare_on_tiles(tiles, base, adapted.bundle, learned, seed=options.seed)
     report = AdaptReport(
         bundle=out,
         model="",
         base=base.model_id,
-        scenes=event.scenes,
-        labels=counts_of(divided, labelled),
-        learned=fitted.learned,
-        stages=fitted.stages,
-        why=fitted.why,
-        aside=_aside(divided, base, logits, options.seed),
+        scenes=scenes_of(adapted.divided),
+        labels=counts_of(adapted.divided, labelled),
+        learned=adapted.fit.learned,
+        stages=adapted.fit.stages,
+        why=adapted.fit.why,
+        aside=_aside(adapted, base, options.seed),
         base_task=task,
         base_task_note=told,
-        threshold=draft.threshold,
-        uncertain_band=draft.uncertain_band,
+        threshold=adapted.bundle.card.threshold,
+        uncertain_band=adapted.bundle.card.uncertain_band,
         seconds=round(time.perf_counter() - started, 1),
         command=command,
     )
-    card = finished_card(draft, base, report, source=labels.name)
+    card = finished_card(adapted.bundle.card, base, report, source=labels.name)
     manifest = pd.concat([base.training_tiles(), own], ignore_index=True)
-    card = save_bundle(out, card, fitted.network, manifest)
+    card = save_bundle(out, card, adapted.bundle.network, manifest)
     return report.model_copy(update={"model": model_id(card)})
+
+
+def adapt_to(base: Bundle, labelled: Labelled, options: AdaptOptions, *, name: str) -> Adapted:
+    """Adapt a bundle to labels whose chips are in memory.
+
+    Args:
+        base: Stays as it is.
+        labelled: The labels.
+        options: How much is kept aside, what may change, and the seed.
+        name: Name of the new bundle.
+
+    Raises:
+        DataError: If no blocks give both classes on both sides.
+    """
+    divided = divide(labelled, share=options.aside, seed=options.seed)
+    fitted = fit(base, divided, options)
+    logits = unit_logits(fitted.network, divided.aside)
+    event = event_of(divided, base.model_id)
+    card = draft_card(base, name, event, logits=logits, aside=divided.aside, fitted=divided.fitted)
+    bundle = Bundle(card=card, network=fitted.network, folder=base.folder)
+    return Adapted(bundle=bundle, divided=divided, fit=fitted, logits=logits)
 
 
 def require_free(folder: Path, *, overwrite: bool) -> None:
@@ -140,22 +171,22 @@ def read_labels(
     return labelled
 
 
-def _aside(divided: Divided, base: Bundle, logits: Floats, seed: int) -> Comparison:
+def _aside(adapted: Adapted, base: Bundle, seed: int) -> Comparison:
     """Score the labels aside before and after, and say where the base knew them."""
-    before = unit_logits(base.network, divided.aside)
-    lon, lat = divided.aside.lonlat.T
+    aside = adapted.divided.aside
+    lon, lat = aside.lonlat.T
     half = HALF_TILE_DEGREES
     boxes = list(zip(lon - half, lat - half, lon + half, lat + half, strict=True))
     seen = seen_boxes(boxes, learned_tiles(base.folder))
     note = ""
     if seen.any():
         note = f"{int(seen.sum())} of {seen.size} chips aside lie on ground that the base learned"
-        logger.warning("%s: both scores there flatter", note)
+        logger.warning("%s: the scores flatter it", note)
     return compare_aside(
-        before,
-        logits,
-        divided.aside.damaged,
-        divided.aside_block,
+        unit_logits(base.network, aside),
+        adapted.logits,
+        aside.damaged,
+        adapted.divided.aside_block,
         card=base.card,
         seed=seed,
         note=note,

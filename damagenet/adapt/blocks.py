@@ -182,6 +182,6 @@ def _cost(parts: Parts, damaged: Bools, share: float) -> float:
         abs(len(parts.aside) / total - share)
         + parts.dropped / total
         + 0.2 * max(0, COMFORTABLE - fewest) / COMFORTABLE
-        + 0.2 * max(0, MIN_BLOCKS - blocks) / MIN_BLOCKS
+        + 0.5 * max(0, MIN_BLOCKS - blocks) / MIN_BLOCKS
         + abs(float(sides[0].mean() - sides[1].mean()))
     )

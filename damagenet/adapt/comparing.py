@@ -105,14 +105,19 @@ def compare_aside(
     )
 
 
+def _each_its_own(sample: Sample) -> Sample:
+    return replace(sample, block=np.arange(sample.p.size))
+
+
 def _gain(before: Sample, after: Sample, metric: str, seed: int) -> Estimate:
     values = [measure(sample, metric) for sample in (before, after)]
     if values[0] is None or values[1] is None:
         return Estimate(value=None, n=before.p.size, note="one class only")
     gain = values[1] - values[0]
-    few = f"{before.blocks} spatial blocks: too few for an interval"
+    note = ""
     if before.blocks < MIN_BLOCKS:
-        return Estimate(value=gain, n=before.p.size, note=few)
+        note = f"{before.blocks} spatial blocks: units drawn one by one, too narrow where alike"
+        before, after = _each_its_own(before), _each_its_own(after)
     weights = block_multiplicities(before.blocks, seed=seed)
     draws = METRICS[metric](after, weights) - METRICS[metric](before, weights)
     interval = percentile_interval(draws, gain)
@@ -121,5 +126,5 @@ def _gain(before: Sample, after: Sample, metric: str, seed: int) -> Estimate:
         low=interval.low if interval else None,
         high=interval.high if interval else None,
         n=before.p.size,
-        note="" if interval else "too few blocks hold both classes for an interval",
+        note=note if interval else "too few blocks hold both classes for an interval",
     )

@@ -80,15 +80,20 @@ def event_of(divided: Divided, base: str) -> Event:
         divided: The labels.
         base: What is adapted, as name@hash.
     """
-    stems = np.concatenate([divided.fitted.scene, divided.aside.scene])
     return Event(
-        scenes=tuple(sorted({str(stem) for stem in stems})),
+        scenes=scenes_of(divided),
         base=base,
         fitted=len(divided.fitted),
         aside=len(divided.aside),
         aside_damaged=int(divided.aside.damaged.sum()),
         aside_random=int(divided.aside.random.sum()),
     )
+
+
+def scenes_of(divided: Divided) -> tuple[str, ...]:
+    """Return the stems of the scenes that the labels lie on, in alphabetical order."""
+    stems = np.concatenate([divided.fitted.scene, divided.aside.scene])
+    return tuple(sorted({str(stem) for stem in stems}))
 
 
 def counts_of(divided: Divided, labelled: Labelled) -> LabelCounts:

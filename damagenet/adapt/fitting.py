@@ -16,6 +16,7 @@ from damagenet.adapt.head import balanced_weights, best_pull, features_of, fit_h
 from damagenet.adapt.labelled import Labelled
 from damagenet.adapt.options import AdaptOptions
 from damagenet.adapt.tail import learning_stages, train_tail
+from damagenet.bundle import Bundle
 from damagenet.calibration import fit_calibration, probabilities
 from damagenet.errors import DataError
 from models.classifier import Classifier
@@ -47,27 +48,25 @@ class Fit:
     why: str
 
 
-def fit(network: Classifier, divided: Divided, options: AdaptOptions) -> Fit:
+def fit(base: Bundle, divided: Divided, options: AdaptOptions) -> Fit:
     """Fit a network to the fitted part of labels.
 
     Args:
-        network: In evaluation mode, on the CPU; stays as it is.
+        base: Its network stays as it is.
         divided: The labels.
         options: What may change, for how long, and the seed.
     """
-    labelled, seed = divided.fitted, options.seed
-    learning = learning_stages(network, options.stages)
-    head, pull = _head(network, labelled, divided.fitted_block, divided.pairs, seed)
+    network, labelled = base.network, divided.fitted
+    head, pull = _head(network, labelled, divided.fitted_block, divided.pairs, options.seed)
     learn, why = options.learn, f"--learn {options.learn}"
     if learn == "best":
-        learn, why = _better(network, divided, learning, options)
+        learn, why = _better(base, divided, options)
     logger.info("what learns: %s (%s)", learn, why)
     if learn == "head":
-        adapted = copy.deepcopy(network)
-        adapted.head = head
-        return Fit(network=adapted, learned="head", stages=0, pull=pull, why=why)
-    adapted = train_tail(network, labelled, head, learning=learning, steps=options.steps, seed=seed)
-    return Fit(network=adapted, learned="stages", stages=learning, pull=pull, why=why)
+        adapted, learning = _with_head(network, head), 0
+    else:
+        adapted, learning = _deep(base, labelled, head, options)
+    return Fit(network=adapted, learned=learn, stages=learning, pull=pull, why=why)
 
 
 def unit_logits(network: Classifier, labelled: Labelled) -> Floats:
@@ -93,8 +92,31 @@ def _head(
     return fit_head(features.views, damaged[owner], weights, network.head, pull), pull
 
 
+def _with_head(network: Classifier, head: nn.Linear) -> Classifier:
+    adapted = copy.deepcopy(network)
+    adapted.head = head
+    return adapted
+
+
+def _deep(
+    base: Bundle, labelled: Labelled, head: nn.Linear, options: AdaptOptions
+) -> tuple[Classifier, int]:
+    """Return the network with its last stages trained, and how many those are."""
+    learning = learning_stages(base.network, options.stages)
+    network = train_tail(
+        base.network,
+        labelled,
+        head,
+        learning=learning,
+        steps=options.steps,
+        seed=options.seed,
+        bfloat16=base.card.recipe.training.precision == "bf16-mixed",
+    )
+    return network, learning
+
+
 def _better(
-    network: Classifier, divided: Divided, learning: int, options: AdaptOptions
+    base: Bundle, divided: Divided, options: AdaptOptions
 ) -> tuple[Literal["head", "stages"], str]:
     """Say what is better on an inner part, in blocks of its own."""
     labelled, seed = divided.fitted, options.seed
@@ -106,10 +128,9 @@ def _better(
         return "head", "the labels are too few or too close together to tell what is better"
     fitted, held = labelled.only(inner.fitted), labelled.only(inner.aside)
     block, pairs = inner.block[inner.fitted], among(divided.pairs, inner.fitted)
-    head, _ = _head(network, fitted, block, pairs, seed)
-    deep = train_tail(network, fitted, head, learning=learning, steps=options.steps, seed=seed)
-    shallow = copy.deepcopy(network)
-    shallow.head = head
+    head, _ = _head(base.network, fitted, block, pairs, seed)
+    deep, learning = _deep(base, fitted, head, options)
+    shallow = _with_head(base.network, head)
     losses = [calibrated_loss(unit_logits(one, held), held.damaged) for one in (shallow, deep)]
     told = (
         f"on {len(held)} inner labels the balanced loss is {losses[0]:.3f} with the head alone "

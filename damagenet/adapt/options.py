@@ -53,7 +53,7 @@ class AdaptOptions(Settings):
     """What may change: the head, the stages before it too, or what an inner part finds best."""
     stages: Annotated[int | None, Field(ge=1)] = None
     """How many of the last stages learn; without one, all of a small network, else a third."""
-    steps: Annotated[int, Field(ge=1, le=10_000)] = 100
+    steps: Annotated[int, Field(ge=10, le=10_000)] = 100
     """Steps of 32 chips in which the stages learn."""
     aside: Annotated[float, Field(ge=0.1, le=0.6)] = 0.3
     """Share of the labels kept aside, in ground of their own, for calibration and scores."""

@@ -41,6 +41,7 @@ def train_tail(
     learning: int,
     steps: int,
     seed: int,
+    bfloat16: bool,
 ) -> Classifier:
     """Return a copy of the network with another head, whose last stages have learned the labels.
 
@@ -55,18 +56,20 @@ def train_tail(
         learning: How many of the last stages learn.
         steps: Number of steps.
         seed: Seed of the draws.
+        bfloat16: Compute so, as the base was trained: twice as fast where the processor knows it.
     """
     network = copy.deepcopy(network).eval()
     network.head = copy.deepcopy(head)
     freeze(network, len(stages(network)) - learning)
     parameters = [one for one in network.parameters() if one.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-    # One cycle needs a warm-up and a way down; fewer steps have neither.
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps + 1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
     rng = np.random.default_rng(seed)
     for _ in range(steps):
         images, truth = _batch(labelled, rng)
-        loss = F.binary_cross_entropy_with_logits(network(*images)[:, 0], truth)
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            logits = network(*images)[:, 0]
+        loss = F.binary_cross_entropy_with_logits(logits.float(), truth)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         optimizer.step()
