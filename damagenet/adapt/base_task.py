@@ -16,6 +16,7 @@ from damagenet.evaluation.shortcuts import unseen_rows
 from damagenet.evaluation.tile_scores import tile_probabilities
 from damagenet.inference import Predictor
 from data_prep.harvey import PREPARED, HarveyTiles
+from data_prep.tile import TILE_PX
 from data_prep.tile_ground import spatial_blocks
 
 MOST_TILES = 1000
@@ -28,9 +29,12 @@ def find_tiles(given: Path | None, bundle: Bundle) -> tuple[HarveyTiles | None, 
     Raises:
         DataError: If the caller named a folder that holds none.
     """
-    if bundle.card.inputs != ("post",):
-        return None, "not measured: the tiles are one picture each and this model compares two"
-    path = given or bundle.card.recipe.data.path
+    card, path = bundle.card, given or bundle.card.recipe.data.path
+    if card.inputs != ("post",) or card.chip.size_px != TILE_PX:
+        return None, (
+            f"not measured: tiles are one picture of {TILE_PX} px, model {card.name} takes "
+            f"{' and '.join(card.inputs)} of {card.chip.size_px} px"
+        )
     if given is None and not (path / PREPARED).exists():
         return None, (
             f"not measured: {path} holds no prepared tiles; pass --tiles FOLDER (made by "

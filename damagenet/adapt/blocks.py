@@ -50,7 +50,7 @@ def overlapping(ground: Floats, owner: Rows) -> Rows:
         ground: West, south, east and north of each chip in metres (M, 4).
         owner: Which label each chip belongs to (M,).
     """
-    boxes = shapely.box(*ground.T)
+    boxes = np.asarray(shapely.box(*ground.T))
     touching = shapely.STRtree(boxes).query(boxes, predicate="intersects").T
     pairs = owner[touching]
     return np.unique(pairs[pairs[:, 0] != pairs[:, 1]], axis=0)

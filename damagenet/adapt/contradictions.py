@@ -51,4 +51,5 @@ def _same_building(labels: gpd.GeoDataFrame) -> Pairs:
     smaller = np.minimum(shapely.area(first), shapely.area(second))
     # Points have no area: near is enough.
     same = shapely.area(shapely.intersection(first, second)) > SAME_SHARE * smaller
-    return pairs[same | (smaller == 0)]
+    kept: Pairs = pairs[same | (smaller == 0)]
+    return kept

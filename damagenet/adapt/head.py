@@ -15,6 +15,8 @@ from models.classifier import Classifier
 
 PULLS = (3.0, 1.0, 0.3, 0.1, 0.03, 0.01)
 """Strengths of the pull towards the head before, the strongest first."""
+LEAST_DEVIATION = 0.05
+"""Of the median over the features."""
 FOLDS = 4
 AT_ONCE = 16
 
@@ -69,7 +71,9 @@ def fit_head(
         pull: Strength of the pull; the bias is free.
     """
     flat = features.reshape(-1, features.shape[-1]).double()
-    mean, deviation = flat.mean(dim=0), flat.std(dim=0).clamp(min=1e-6)
+    mean, deviation = flat.mean(dim=0), flat.std(dim=0)
+    # A feature that hardly moves on these places may move on others, and must not weigh more.
+    deviation = deviation.clamp(min=max(1e-6, LEAST_DEVIATION * float(deviation.median())))
     scaled = (flat - mean) / deviation
     views = features.shape[0]
     truth = torch.from_numpy(damaged.astype(np.float64)).repeat(views)

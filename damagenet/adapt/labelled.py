@@ -9,11 +9,13 @@ from pathlib import Path
 import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
+from pyproj import CRS
 from rasterio.windows import Window
 
 from damagenet.adapt.contradictions import one_label_each
 from damagenet.card import Card
 from damagenet.engine.assess import scene_options
+from damagenet.engine.judging import owners
 from damagenet.errors import DataError
 from damagenet.evaluation.truth import Survey
 from damagenet.options import AssessOptions
@@ -119,7 +121,7 @@ def read_labelled(
         DataError: If fewer than `FEWEST` can be used, or all of one class.
         DamageNetError: As reading scenes does.
     """
-    metres = survey.frame.estimate_utm_crs()
+    metres = _metres(survey.frame, source)
     frame = one_label_each(survey.frame.to_crs(metres), source=source)
     left_out = Counter({TWICE: len(survey.frame) - len(frame)})
     found: list[Labelled] = []
@@ -178,27 +180,42 @@ def read_label_chips(
         if options.clouds == "check":
             for image in chips.images:
                 usable = seen_ground(image, usable)
-        read.append((chips.images, chips.valid.mean(axis=(1, 2)), usable.mean(axis=(1, 2))))
+        read.append(
+            SeenChips(
+                images=chips.images,
+                imagery=chips.valid.mean(axis=(1, 2)),
+                usable=usable.mean(axis=(1, 2)),
+            )
+        )
     if not read:
         return SeenChips(images=(), imagery=np.empty(0), usable=np.empty(0))
-    images, imagery, usable = zip(*read, strict=True)
+    images = zip(*(one.images for one in read), strict=True)
     return SeenChips(
-        images=tuple(np.concatenate(parts) for parts in zip(*images, strict=True)),
-        imagery=np.concatenate(imagery),
-        usable=np.concatenate(usable),
+        images=tuple(np.concatenate(parts) for parts in images),
+        imagery=np.concatenate([one.imagery for one in read]),
+        usable=np.concatenate([one.usable for one in read]),
     )
+
+
+def _metres(labels: gpd.GeoDataFrame, source: str) -> CRS:
+    try:
+        return labels.estimate_utm_crs()
+    except RuntimeError as err:
+        raise DataError(f"{source}: no label has a place on the Earth: check the file") from err
 
 
 def _on_scene(
     labels: gpd.GeoDataFrame, scene: Scene, options: AssessOptions, card: Card
 ) -> tuple[Labelled, dict[int, str]]:
     """Return the labels that a scene shows, and for those on it why not (blank where it does)."""
-    kind = "point" if (labels.geom_type == "Point").any() else "polygon"
-    buildings = Buildings(frame=labels, path=scene.path, geometry=kind).touching(scene)
+    points = bool((labels.geom_type == "Point").any())
+    buildings = Buildings(
+        frame=labels, path=scene.path, geometry="point" if points else "polygon"
+    ).touching(scene)
     units = [unit for unit in building_units(buildings, scene, card.chip) if unit.windows]
     windows = [window for unit in units for window in unit.windows]
     chips = read_label_chips(scene, windows, options, size_px=card.chip.size_px)
-    owner = np.repeat(np.arange(len(units)), [len(unit.windows) for unit in units])
+    owner = owners(units)
     # The rules of `damagenet.engine.judging`: chips with too little are left out, and units too.
     enough = chips.usable >= max(options.min_valid, 1e-9)
     shown = _means(chips.usable, owner, len(units)) >= max(options.min_valid, 1e-9)

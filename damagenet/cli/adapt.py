@@ -22,10 +22,11 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tabl
 
 
 def command(scenes: Scenes, as_json: AsJson = False, **given: object) -> None:
-    """Fit a model to this event by 20 or more labelled buildings, to a new bundle.
+    """Fit a model to one event by labelled buildings.
 
-    A part of the labels is kept aside in ground of its own: calibration, threshold and the scores
-    before and after come from it. What the model forgot of its base task is shown beside.
+    Makes a new bundle from 20 or more labels of both classes. A part of them is kept aside in
+    ground of its own: calibration, threshold and the scores before and after come from it. What
+    the model forgot of its base task is shown beside.
     """
     try:
         options = make_settings(AdaptOptions, given_values(given), source="command line")
