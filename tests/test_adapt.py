@@ -30,6 +30,7 @@ from damagenet.evaluation.seen_ground import learned_tiles, seen_boxes
 from damagenet.inference import Predictor
 from damagenet.options import AssessOptions
 from data_prep.footprints import read_buildings
+from models.factory import build_network
 
 
 @pytest.fixture
@@ -257,6 +258,35 @@ def test_nothing_is_left_behind_where_labels_are_refused(event):
 def test_a_second_picture_is_refused_for_a_model_of_one(event):
     with pytest.raises(ConfigError, match="takes one picture"):
         told(event, pre=event / "scene.tif")
+
+
+def test_a_model_of_two_pictures_is_refused_with_what_is_missing(event):
+    base = load_bundle(event / "base")
+    network = build_network(
+        base.card.model,
+        pixel_mean=base.card.pixel_mean,
+        pixel_std=base.card.pixel_std,
+        inputs=("post", "pre"),
+        size_px=base.card.chip.size_px,
+    )
+    card = base.card.model_copy(update={"inputs": ("post", "pre")})
+    save_bundle(event / "base", card, network, base.training_tiles())
+    with pytest.raises(ConfigError, match="compares two pictures: give the other with --pre"):
+        told(event)
+    with pytest.raises(ConfigError, match=r"read from one picture yet.*choose a model"):
+        told(event, pre=event / "scene.tif")
+
+
+def test_adapting_once_more_says_that_the_ground_is_known(event):
+    told(event)
+    again = told(event, model=str(event / "storm"), out=event / "again", seed=1)
+    assert "chips aside lie on ground that the base learned" in again.aside.note
+    card = read_card(event / "again")
+    keys = [(score.protocol, score.fold, score.metric) for score in card.scores]
+    assert len(keys) == len(set(keys))
+    assert card.event.base.startswith("storm@")
+    learned = learned_tiles(event / "again")
+    assert len(learned) == 1 + read_card(event / "storm").event.fitted + card.event.fitted
 
 
 def test_an_unknown_model_is_refused(event):

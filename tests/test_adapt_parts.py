@@ -226,6 +226,19 @@ def test_networks_of_two_pictures_are_adapted_alike():
     assert logits[labelled.damaged].min() > logits[~labelled.damaged].max()
 
 
+def test_a_backbone_learns_in_its_last_third():
+    labelled, network = coloured(), network_of(name="efficientnet_lite0")
+    learning = learning_stages(network, None)
+    learned = train_tail(
+        network, labelled, network.head, learning=learning, steps=10, seed=0, bfloat16=False
+    )
+    same = [
+        all(torch.equal(*pair) for pair in zip(new.parameters(), old.parameters(), strict=True))
+        for new, old in zip(stages(learned), stages(network), strict=True)
+    ]
+    assert same == [True] * (len(same) - learning) + [False] * learning
+
+
 def test_small_networks_learn_in_all_stages_but_the_first_and_large_ones_in_a_third():
     compact, lite = network_of(), network_of(name="efficientnet_lite0")
     assert learning_stages(compact, None) == len(stages(compact)) - 1

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import hashlib
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -91,7 +92,7 @@ def finished_card(draft: Card, base: Bundle, report: AdaptReport, *, source: str
                 }
             ),
             "licence": f"{base.card.licence}. {own}; damagenet does not know it.",
-            "scores": (*scores, *map(_before_adaptation, base.card.scores)),
+            "scores": (*scores, *_kept(base.card.scores, scores)),
             "command": report.command,
         }
     )
@@ -135,6 +136,14 @@ def _scores(comparison: Comparison, fold: str) -> tuple[Score, ...]:
         for metric, estimate in estimates.items()
         if estimate.value is not None
     )
+
+
+def _kept(before: tuple[Score, ...], measured: tuple[Score, ...]) -> Iterator[Score]:
+    """Yield the base's scores but those that an adaptation before this one left."""
+    new = {(score.protocol, score.fold, score.metric) for score in measured}
+    for score in before:
+        if (score.protocol, score.fold, score.metric) not in new:
+            yield _before_adaptation(score)
 
 
 def _before_adaptation(score: Score) -> Score:

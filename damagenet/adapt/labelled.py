@@ -199,9 +199,10 @@ def read_label_chips(
 
 def _metres(labels: gpd.GeoDataFrame, source: str) -> CRS:
     try:
-        return labels.estimate_utm_crs()
+        metres: CRS = labels.estimate_utm_crs()
     except RuntimeError as err:
         raise DataError(f"{source}: no label has a place on the Earth: check the file") from err
+    return metres
 
 
 def _on_scene(
