@@ -7,6 +7,7 @@ import pytest
 from damagenet.cli import main
 
 COMMANDS = (
+    "adapt",
     "assess",
     "inspect",
     "train",

@@ -7,6 +7,7 @@ import typer
 
 from damagenet.cli import (
     activations,
+    adapt,
     assess,
     data,
     demo,
@@ -31,6 +32,7 @@ app = typer.Typer(
 app.command("assess")(assess.command)
 app.command("inspect")(inspect.command)
 app.command("train")(train.command)
+app.command("adapt")(adapt.command)
 app.command("evaluate")(evaluate.command)
 app.command("summarise")(summarise.command)
 app.command("suggest")(suggest.command)
