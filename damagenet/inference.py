@@ -13,6 +13,7 @@ from damagenet.bundle import Bundle
 from damagenet.calibration import probabilities
 from damagenet.devices import best_batch, resolve_device
 from damagenet.errors import ConfigError
+from models.classifier import Classifier
 
 Images = npt.NDArray[np.uint8]
 
@@ -42,6 +43,7 @@ class Predictor:
         self.device = resolve_device(device)
         self.batch_size = batch_size or best_batch(self.device)
         self._network = fused(bundle.network).to(self.device)
+        self._neighbours = bundle.neighbours and bundle.neighbours.to(self.device)
 
     def probabilities(self, images: tuple[Images, ...]) -> npt.NDArray[np.float64]:
         """Return calibrated probabilities of damage, float64 (N,).
@@ -56,15 +58,28 @@ class Predictor:
 
     def logits(self, images: tuple[Images, ...]) -> npt.NDArray[np.float64]:
         """Return uncalibrated logits, float64 (N,); arguments and errors as `probabilities`."""
+        return self.logits_and_distances(images)[0]
+
+    def logits_and_distances(
+        self, images: tuple[Images, ...]
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Return logits and distances to the training tiles, both float64 (N,).
+
+        The distances are NaN where the bundle holds no tiles to compare with; arguments and errors
+        as `probabilities`.
+        """
         self._check(images)
         count = len(images[0])
-        out = np.empty(count, np.float64)
+        logits, distances = np.empty(count, np.float64), np.full(count, np.nan)
         with torch.inference_mode():
             for start in range(0, count, self.batch_size):
                 rows = slice(start, start + self.batch_size)
                 batch = [torch.from_numpy(image[rows]).to(self.device) for image in images]
-                out[rows] = self._network(*batch).squeeze(1).cpu().numpy()
-        return out
+                features = self._network.embed(*batch)
+                logits[rows] = self._network.head(features).squeeze(1).cpu().numpy()
+                if self._neighbours is not None:
+                    distances[rows] = self._neighbours.distances(features).cpu().numpy()
+        return logits, distances
 
     def _check(self, images: tuple[Images, ...]) -> None:
         inputs = self.bundle.card.inputs
@@ -82,7 +97,7 @@ class Predictor:
                 )
 
 
-def fused(network: nn.Module) -> nn.Module:
+def fused(network: Classifier) -> Classifier:
     """Return an evaluation copy with each batch norm folded into the convolution before it."""
     network = copy.deepcopy(network).eval()
     for sequence in [module for module in network.modules() if isinstance(module, nn.Sequential)]:

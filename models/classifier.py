@@ -38,8 +38,13 @@ class Classifier(nn.Module):
             ConfigError: If the number of images, or an image's shape or type, is not what the
                 network takes.
         """
+        logits: torch.Tensor = self.head(self.embed(*images))
+        return logits
+
+    def embed(self, *images: torch.Tensor) -> torch.Tensor:
+        """Return the features (N, F) that the head is given; otherwise as `forward`."""
         if len(images) != self.images:
             raise ConfigError(f"the network takes {self.images} image(s) a chip, got {len(images)}")
         stacked = torch.cat([self.normalise(image) for image in images], dim=1)
-        logits: torch.Tensor = self.head(self.features(stacked))
-        return logits
+        features: torch.Tensor = self.features(stacked)
+        return features

@@ -16,7 +16,7 @@ from rasterio.windows import Window
 from tiny_run import EAST, NORTH, SIZE_PX, make_buildings, make_bundle, make_scene, pixel_box
 
 from damagenet.bundle import load_bundle
-from damagenet.card import ChipGround
+from damagenet.card import Calibration, ChipGround
 from damagenet.engine.assess import acquired_text, assess_scene
 from damagenet.engine.inputs import read_inputs
 from damagenet.engine.judging import ChipLooks, Judge
@@ -269,6 +269,7 @@ def test_a_real_scene_answers_all_its_buildings(tmp_path, harvey_data):
 
 def judge(**changes):
     rules = {
+        "calibration": Calibration(),
         "threshold": 0.5,
         "uncertain_band": (0.4, 0.6),
         "min_valid": 0.5,
@@ -291,7 +292,8 @@ def looks(probability, usable=None, imagery=None):
     probability = np.asarray(probability, float)
     usable = np.ones(len(probability)) if usable is None else np.asarray(usable, float)
     imagery = usable if imagery is None else np.asarray(imagery, float)
-    return ChipLooks(imagery=imagery, usable=usable, probability=probability)
+    distance = np.full(len(probability), np.nan)
+    return ChipLooks(imagery=imagery, usable=usable, probability=probability, distance=distance)
 
 
 def verdict(rules, one, seen):

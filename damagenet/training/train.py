@@ -15,7 +15,7 @@ from damagenet.config import make_settings
 from damagenet.devices import best_batch, resolve_device
 from damagenet.errors import OutputError
 from damagenet.recipe import Recipe
-from damagenet.training.card import make_card
+from damagenet.training.card import describe_network
 from damagenet.training.checks import check_recipe
 from damagenet.training.data import TrainingData, open_training_data
 from damagenet.training.lightning_module import DamageModule, network_state
@@ -84,8 +84,10 @@ def train(
     hardware = Hardware(devices=devices, nodes=nodes)
     trainer = _fit(recipe, out, data, module, hardware=hardware, resume=resume, progress=progress)
     if trainer.is_global_zero:
-        card = make_card(recipe, data, module.network, command=command)
-        save_bundle(out / BUNDLE, card, module.network, data.manifest)
+        made = describe_network(recipe, data, module.network, command=command)
+        save_bundle(
+            out / BUNDLE, made.card, module.network, data.manifest, neighbours=made.neighbours
+        )
     trainer.strategy.barrier()
     return load_bundle(out / BUNDLE)
 
