@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from rasterio.windows import Window
 from tiny_run import EAST, NORTH, SIZE_PX, make_buildings, make_bundle, make_scene, pixel_box
 
+from damagenet.assessment import DISTANCE_COLUMN
 from damagenet.bundle import load_bundle
 from damagenet.card import Calibration, ChipGround
 from damagenet.engine.assess import acquired_text, assess_scene
@@ -292,7 +293,7 @@ def looks(probability, usable=None, imagery=None):
     probability = np.asarray(probability, float)
     usable = np.ones(len(probability)) if usable is None else np.asarray(usable, float)
     imagery = usable if imagery is None else np.asarray(imagery, float)
-    distance = np.full(len(probability), np.nan)
+    distance = 1.5 - probability
     return ChipLooks(imagery=imagery, usable=usable, probability=probability, distance=distance)
 
 
@@ -373,7 +374,7 @@ def test_units_judged_together_get_the_verdicts_that_each_gets_alone(drawn):
         for chips in drawn
     ]
     together = judge().records(units, ChipLooks.joined([ChipLooks.nothing(), *seen]))
-    assert tuple(together) == RECORD_FIELDS
+    assert tuple(together) == (*RECORD_FIELDS, DISTANCE_COLUMN)
     for number, (one, look) in enumerate(zip(units, seen, strict=True)):
         for name, (value,) in judge().records([one], look).items():
             assert (

@@ -14,8 +14,10 @@ from assessments import make_card
 from rasterio.errors import NotGeoreferencedWarning
 
 from damagenet.bundle import save_bundle
-from damagenet.card import Calibration, Card, ChipGround
+from damagenet.card import Calibration, Card, ChipGround, Strangeness
 from damagenet.recipe import Choice, ModelSettings
+from damagenet.strangeness import Neighbours
+from models.classifier import Classifier
 from models.factory import build_network
 
 UTM = "EPSG:32615"
@@ -26,9 +28,20 @@ GROUND = ChipGround(size_px=SIZE_PX, width_m=SIZE_PX * PIXEL_M, height_m=SIZE_PX
 
 
 def make_bundle(
-    folder: Path, *, seed: int = 0, non_commercial: bool = False, chip: ChipGround = GROUND
+    folder: Path,
+    *,
+    seed: int = 0,
+    non_commercial: bool = False,
+    chip: ChipGround = GROUND,
+    compares: bool = False,
+    **fields: object,
 ) -> Card:
-    """Write a bundle of an untrained compact network, by default for 32 px chips of 32 m."""
+    """Write a bundle of an untrained compact network, by default for 32 px chips of 32 m.
+
+    Args:
+        compares: Keep neighbours, so that the strangeness of scenes is measured.
+        fields: Of the card.
+    """
     torch.manual_seed(seed)
     model = ModelSettings(architecture=Choice(name="compact_resnet"))
     card = make_card(non_commercial=non_commercial).model_copy(
@@ -38,13 +51,26 @@ def make_bundle(
             # Untrained logits lie close together; a low temperature spreads them over 0..1.
             "calibration": Calibration(temperature=0.02),
             "uncertain_band": (0.45, 0.55),
+            "strangeness": Strangeness(typical=0.05, limit=1.5, blocks=9, measured_on="made")
+            if compares
+            else None,
         }
+        | fields
     )
     network = build_network(
         model, pixel_mean=card.pixel_mean, pixel_std=card.pixel_std, size_px=chip.size_px
     )
     manifest = pd.DataFrame({"lon": [-95.0], "lat": [29.0], "label": [1], "sha256": ["0" * 64]})
-    return save_bundle(folder, card, network, manifest)
+    neighbours = _made_neighbours(network.eval(), chip.size_px) if compares else None
+    return save_bundle(folder, card, network, manifest, neighbours=neighbours)
+
+
+def _made_neighbours(network: Classifier, size_px: int) -> Neighbours:
+    """Return as neighbours thirty blocky chips, like the ground of `make_scene`."""
+    blocks = np.random.default_rng(9).integers(1, 255, (30, 3, size_px // 8, size_px // 8))
+    chips = blocks.astype(np.uint8).repeat(8, axis=2).repeat(8, axis=3)
+    with torch.inference_mode():
+        return Neighbours.of(network.embed(torch.from_numpy(chips)))
 
 
 def make_scene(
