@@ -25,10 +25,15 @@ def trust(assessment: Assessment) -> dict[str, str]:
 def run_trust(assessments: Sequence[Assessment]) -> dict[str, str]:
     """Return the same of several scenes; what does not hold for all names its scenes."""
     every = {one.stem: trust(one) for one in assessments}
-    return {
+    together = {
         key: _together({stem: said[key] for stem, said in every.items() if key in said})
         for key in dict.fromkeys(key for said in every.values() for key in said)
     }
+    limits = {one.card.strangeness and one.card.strangeness.limit for one in assessments}
+    measured = all(one.strangeness is not None for one in assessments)
+    if len(assessments) > 1 and len(limits) == 1 and measured:
+        together["strangeness"] = _run_strangeness(assessments)
+    return together
 
 
 def calibration_note(assessment: Assessment) -> str:
@@ -116,6 +121,25 @@ def strangeness_note(assessment: Assessment) -> str:
             "rates may not hold here."
         )
     return f"This scene looks like the training ground: {beside}."
+
+
+def _run_strangeness(assessments: Sequence[Assessment]) -> str:
+    """Return how strange the scenes of a run look, all of them measured against one limit."""
+    strange = [one for one in assessments if is_strange(one)]
+    usual = sorted(one.strangeness or 0.0 for one in assessments if one not in strange)
+    card = assessments[0].card
+    limit = 0.0 if card.strangeness is None else card.strangeness.limit
+    beside = f"where 95 % of the held-out blocks of ground lie below {limit:.2f}"
+    spread = f"{usual[0]:.2f} to {usual[-1]:.2f}" if usual else ""
+    alike = f"look like the training ground: distance {spread}"
+    if not strange:
+        return f"All {len(assessments)} scenes {alike}, {beside}."
+    named = _names([f"{one.stem} {one.strangeness:.2f}" for one in strange])
+    told = (
+        f"{len(strange)} of {len(assessments)} scenes look unlike the training ground: distance "
+        f"{named}, {beside}. Probabilities and measured rates may not hold there."
+    )
+    return f"{told} The other {len(usual)} {alike}." if usual else told
 
 
 def is_strange(assessment: Assessment) -> bool:
