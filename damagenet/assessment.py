@@ -23,6 +23,10 @@ ASSESSMENT_FILE = "assessment.json"
 ROW_COLUMN = "row"
 """Column of a part with the unit's place in the caller's file, or in the grid, row by row."""
 
+DISTANCE_COLUMN = "training_distance"
+"""Column of a part with the mean distance of the unit's chips to the model's training tiles; it
+is there where the model can measure it."""
+
 
 class SceneInfo(Settings):
     """What an assessment keeps of its scene."""
@@ -125,6 +129,9 @@ class Assessment(Settings):
     seconds: float
     """Wall time of the assessment, parts only."""
     created: str
+    strangeness: float | None = None
+    """How far its judged chips lie from the training tiles, 1.0 being held-out ground; None where
+    the model cannot tell, or nothing was judged."""
     warnings: tuple[str, ...] = ()
     pre: PreInfo | None = None
     """The picture taken before the storm; None for models that take one picture."""

@@ -3,6 +3,7 @@
     model.safetensors        the weights
     card.json                what must be known besides (`damagenet.card.Card`)
     training_tiles.parquet   lon, lat, label and SHA-256 of every tile the weights have seen
+    neighbours.safetensors   features of training tiles, where the card has `strangeness`
 
 Reading a card loads no torch.
 """
@@ -23,6 +24,7 @@ from damagenet.errors import BundleError, ConfigError, OutputError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from damagenet.strangeness import Neighbours
     from models.classifier import Classifier
 
 WEIGHTS_FILE = "model.safetensors"
@@ -41,11 +43,13 @@ class Bundle:
         card: Its card.
         network: In evaluation mode, on the CPU; images uint8 (N, 3, S, S) -> logits (N, 1).
         folder: Where it was read from.
+        neighbours: Training tiles to compare chips with; None where the bundle holds none.
     """
 
     card: Card
     network: "Classifier"
     folder: Path
+    neighbours: "Neighbours | None" = None
 
     @property
     def model_id(self) -> str:
@@ -145,7 +149,7 @@ def _absent(card: Card) -> list[str]:
         f"{name}.{field}"
         for name, part in parts.items()
         for field in type(part).model_fields
-        if field not in part.model_fields_set
+        if field not in part.model_fields_set and (name, field) != ("calibration", "prior")
     ]
 
 
@@ -159,11 +163,18 @@ def load_bundle(name_or_folder: str | Path) -> Bundle:
         BundleError: As `read_card`, and if a hash is wrong, the weights are no safetensors
             file, or they do not fit the architecture on the card.
     """
+    from damagenet.strangeness import read_neighbours
+
     card = read_card(name_or_folder)
     folder = find_bundle(name_or_folder)
     _check_hash(folder / WEIGHTS_FILE, card.weights_sha256)
     _check_hash(folder / MANIFEST_FILE, card.training_tiles.manifest_sha256)
-    return Bundle(card=card, network=_read_network(folder / WEIGHTS_FILE, card), folder=folder)
+    return Bundle(
+        card=card,
+        network=_read_network(folder / WEIGHTS_FILE, card),
+        folder=folder,
+        neighbours=read_neighbours(folder, card),
+    )
 
 
 def _check_hash(path: Path, expected: str) -> None:
@@ -206,19 +217,29 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def save_bundle(folder: Path, card: Card, network: "Classifier", manifest: "pd.DataFrame") -> Card:
+def save_bundle(
+    folder: Path,
+    card: Card,
+    network: "Classifier",
+    manifest: "pd.DataFrame",
+    *,
+    neighbours: "Neighbours | None" = None,
+) -> Card:
     """Write a bundle, whole or not at all, and return its card with the hashes filled in.
 
     Args:
         folder: Made, or replaced where it holds a bundle.
-        card: All but the two hashes, which are computed here.
+        card: All but the hashes, which are computed here.
         network: Its state is stored as it is.
         manifest: Training tiles with the columns lon, lat, label, sha256.
+        neighbours: What the card's `strangeness` was measured with; without them it has none.
 
     Raises:
         OutputError: If the folder holds something else, or cannot be written.
     """
     from safetensors.torch import save
+
+    from damagenet.strangeness import keep_neighbours
 
     if folder.exists() and not (folder / CARD_FILE).exists():
         raise OutputError(f"{folder} exists and holds no bundle: choose another folder")
@@ -231,8 +252,9 @@ def save_bundle(folder: Path, card: Card, network: "Classifier", manifest: "pd.D
         # Written by ourselves: safetensors' own writer makes files that only the owner can read.
         (partial / WEIGHTS_FILE).write_bytes(save(state))
         manifest[MANIFEST_COLUMNS].to_parquet(partial / MANIFEST_FILE, index=False)
+        card = keep_neighbours(partial, card, neighbours)
         card = _with_hashes(card, partial)
-        (partial / CARD_FILE).write_text(_as_json(card), encoding="utf-8")
+        (partial / CARD_FILE).write_text(card.as_json(), encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
     except OSError as err:
@@ -253,13 +275,18 @@ def with_scores(folder: Path, scores: Sequence[Score]) -> Card:
     merged = {(old.protocol, old.fold, old.metric): old for old in card.scores}
     merged |= {(new.protocol, new.fold, new.metric): new for new in scores}
     card = card.model_copy(update={"scores": tuple(merged.values())})
+    write_card(folder, card)
+    return card
+
+
+def write_card(folder: Path, card: Card) -> None:
+    """Replace the card of a bundle on disk; raise OutputError if it cannot be written."""
     partial = folder / f".{CARD_FILE}.partial"
     try:
-        partial.write_text(_as_json(card), encoding="utf-8")
+        partial.write_text(card.as_json(), encoding="utf-8")
         partial.replace(folder / CARD_FILE)
     except OSError as err:
         raise OutputError(f"cannot write {folder / CARD_FILE}: {err.strerror}") from err
-    return card
 
 
 def _with_hashes(card: Card, folder: Path) -> Card:
@@ -268,7 +295,3 @@ def _with_hashes(card: Card, folder: Path) -> Card:
     )
     weights = file_sha256(folder / WEIGHTS_FILE)
     return card.model_copy(update={"training_tiles": tiles, "weights_sha256": weights})
-
-
-def _as_json(card: Card) -> str:
-    return json.dumps(card.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"

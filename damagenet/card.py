@@ -1,5 +1,7 @@
 """The model card: everything that must be known about a bundle besides its weights."""
 
+import json
+import re
 from typing import Literal, Protocol
 
 from pydantic import Field
@@ -8,6 +10,9 @@ from damagenet.config import Settings
 from damagenet.recipe import ModelSettings, Recipe
 
 FORMAT_VERSION = 1
+
+NUMBERS = re.compile(r"\[\n([-+.,\de\s]+)\]")
+"""A JSON list of numbers over several lines; no text of JSON holds a line break."""
 
 Probability = Field(ge=0, le=1)
 
@@ -30,6 +35,8 @@ class Calibration(Settings):
     bias: float = 0.0
     fitted_on: str = ""
     """What the two numbers were fitted on, in words."""
+    prior: float | None = Field(None, gt=0, lt=1)
+    """Share of damaged among the labels it was fitted to; None on older cards."""
 
 
 class TrainingTiles(Settings):
@@ -86,8 +93,39 @@ class Event(Settings):
         return 0 < self.aside == self.aside_random
 
 
+class Confidence(Settings):
+    """How far from the threshold the labels of a calibration lie, for any share of errors.
+
+    A margin is `logit(p) - logit(threshold)`: at 0 and above, damage was called.
+    """
+
+    damaged: tuple[float, ...]
+    """Margins of damaged labels, in ascending order; those below 0 were missed."""
+    undamaged: tuple[float, ...]
+    """Margins of undamaged labels, likewise; those at 0 and above were false alarms."""
+
+
+class Strangeness(Settings):
+    """How far from the training ground a scene may look, by what held-out ground measures."""
+
+    typical: float = Field(gt=0)
+    """Mean distance to the training tiles in the median block of held-out ground: the unit."""
+    limit: float = Field(gt=0)
+    """95 % of the held-out blocks lie below, in that unit."""
+    blocks: int = Field(ge=1)
+    """Number of held-out blocks."""
+    measured_on: str
+    """What the blocks are, in words."""
+    neighbours_sha256: str = ""
+    """SHA-256 of `neighbours.safetensors` in the bundle."""
+
+
 class Card(Settings):
-    """The card of one bundle; a card with a field missing is refused."""
+    """The card of one bundle; a card with a field missing is refused.
+
+    Fields that may be None came later: a bundle without them is read, and what they are for is
+    said to be not measured.
+    """
 
     format_version: int
     name: str
@@ -110,6 +148,10 @@ class Card(Settings):
     """Share of damaged tiles in the training part."""
     event: Event | None = None
     """The event it was adapted to; None for a bundle that is calibrated on other ground."""
+    confidence: Confidence | None = None
+    """What `--max-error` is answered from."""
+    strangeness: Strangeness | None = None
+    """What a scene is compared to; None where it was not measured."""
     training_tiles: TrainingTiles
     scores: tuple[Score, ...]
     licence: str
@@ -127,6 +169,16 @@ class Card(Settings):
             if (score.protocol, score.metric, score.fold) == (protocol, metric, fold):
                 return score
         return None
+
+    def as_json(self) -> str:
+        """Return the text of `card.json`; rows of numbers stand on one line."""
+        text = json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False)
+        return NUMBERS.sub(lambda row: f"[{' '.join(row[1].split())}]", text) + "\n"
+
+    @property
+    def prior(self) -> float:
+        """Share of damaged units at which its probabilities mean what they say."""
+        return self.class_prior if self.calibration.prior is None else self.calibration.prior
 
     @property
     def ranking_only(self) -> bool:

@@ -47,6 +47,7 @@ class Predictor:
         self._network = fused(bundle.network).to(self.device)
         self.features = self._network.head.in_features
         """Length of one embedding, F."""
+        self._neighbours = bundle.neighbours and bundle.neighbours.to(self.device)
 
     def probabilities(self, images: tuple[Images, ...]) -> npt.NDArray[np.float64]:
         """Return calibrated probabilities of damage, float64 (N,).
@@ -61,12 +62,26 @@ class Predictor:
 
     def logits(self, images: tuple[Images, ...]) -> npt.NDArray[np.float64]:
         """Return uncalibrated logits, float64 (N,); arguments and errors as `probabilities`."""
+        return self.logits_and_distances(images)[0]
+
+    def logits_and_distances(
+        self, images: tuple[Images, ...]
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Return logits and distances to the training tiles, both float64 (N,).
+
+        The distances are NaN where the bundle holds no tiles to compare with; arguments and errors
+        as `probabilities`.
+        """
         self._check(images)
-        out = np.empty(len(images[0]), np.float64)
+        count = len(images[0])
+        logits, distances = np.empty(count, np.float64), np.full(count, np.nan)
         with torch.inference_mode():
             for rows, batch in self._batches(images):
-                out[rows] = self._network(*batch).squeeze(1).cpu().numpy()
-        return out
+                features = self._network.embed(*batch)
+                logits[rows] = self._network.head(features).squeeze(1).cpu().numpy()
+                if self._neighbours is not None:
+                    distances[rows] = self._neighbours.distances(features).cpu().numpy()
+        return logits, distances
 
     def embeddings(self, images: tuple[Images, ...]) -> npt.NDArray[np.float32]:
         """Return what the network's head sees of each chip, float32 (N, F); otherwise as `logits`.

@@ -66,6 +66,12 @@ class AssessOptions(Settings):
     """Ground sampling in metres, for a picture without georeference."""
     threshold: Annotated[float | None, Field(ge=0, le=1)] = None
     """Probability from which a unit counts as damaged; without one, the model's own."""
+    prior: Annotated[float | None, Field(gt=0, lt=1)] = None
+    """Share of damaged units to expect; probabilities are re-weighted to it, and the model's own
+    threshold moves along. Without one, the share in the model's calibration."""
+    max_error: Annotated[float | None, Field(gt=0, lt=0.5)] = None
+    """Largest share of wrong ones among damaged and undamaged verdicts, as in 0.05; what would
+    break it is uncertain. Promised only by a model calibrated on random labels of this event."""
     min_valid: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Share of a window that must hold usable pixels, else the unit is not judged."""
     acquired: Annotated[dt.datetime | dt.date | None, IsoMoment] = None

@@ -10,7 +10,7 @@ import shapely
 from rasterio.windows import Window
 from shapely.geometry.base import BaseGeometry
 
-from damagenet.assessment import ROW_COLUMN
+from damagenet.assessment import DISTANCE_COLUMN, ROW_COLUMN
 from damagenet.card import ChipGround
 from damagenet.errors import FootprintError
 from damagenet.labels import Kind
@@ -22,7 +22,9 @@ from data_prep.windows import ChipSize, Unit, chip_size
 
 ID_COLUMNS = ("uid", "id", "fid")
 """Columns that are taken for ids unasked, in this order, upper or lower case."""
-RESERVED = frozenset((*RECORD_FIELDS, ROW_COLUMN, "scenes", "disagree", "fid", "geom"))
+RESERVED = frozenset(
+    (*RECORD_FIELDS, ROW_COLUMN, DISTANCE_COLUMN, "scenes", "disagree", "fid", "geom")
+)
 """Columns of our own tables and of every GeoPackage, where upper and lower case are one; the
 caller's of the same name get the prefix `src_`."""
 

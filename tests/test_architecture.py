@@ -79,7 +79,18 @@ def test_torch_stays_out_of_data_prep_but_for_datasets(name):
 # Inside damagenet/, a file may import files of its own floor and of those below it.
 FLOORS = (
     VOCABULARY,
-    {f"damagenet.{name}" for name in ("bundle", "calibration", "devices", "inference")},
+    {
+        f"damagenet.{name}"
+        for name in (
+            "bundle",
+            "calibration",
+            "confidence",
+            "devices",
+            "inference",
+            "rules",
+            "strangeness",
+        )
+    },
     {"damagenet.outputs"},
     {"damagenet.engine", "damagenet.training"},
     {"damagenet.evaluation", "damagenet.study", "damagenet.totals", "damagenet.adapt"},

@@ -130,11 +130,25 @@ def test_an_altered_file_is_refused(folder, name):
         load_bundle(folder)
 
 
-@pytest.mark.parametrize("field", sorted(Card.model_fields))
+LATER = {name for name, field in Card.model_fields.items() if not field.is_required()}
+
+
+@pytest.mark.parametrize("field", sorted(Card.model_fields.keys() - LATER))
 def test_a_card_with_a_field_missing_is_refused(folder, field):
     rewrite_card(folder, **{field: "DROP"})
     with pytest.raises(BundleError, match=rf"card\.json: {field} is missing"):
         load_bundle(folder)
+
+
+def test_a_card_from_before_a_field_was_thought_of_is_read(folder):
+    assert {"event", "confidence", "strangeness"} == LATER
+    rewrite_card(folder, **dict.fromkeys(LATER, "DROP"))
+    calibration = json.loads((folder / "card.json").read_text())["calibration"]
+    del calibration["prior"]
+    rewrite_card(folder, calibration=calibration)
+    bundle = load_bundle(folder)
+    assert (bundle.card.confidence, bundle.neighbours) == (None, None)
+    assert bundle.card.prior == bundle.card.class_prior
 
 
 @pytest.mark.parametrize(

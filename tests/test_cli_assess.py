@@ -117,7 +117,7 @@ def test_interrupting_says_how_to_go_on(tmp_path, damagenet, monkeypatch):
     def interrupted(self, images):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Predictor, "probabilities", interrupted)
+    monkeypatch.setattr(Predictor, "logits_and_distances", interrupted)
     scene = make_scene(tmp_path / "a.tif", columns=1, rows=1)
     code, _, stderr = damagenet(scene, "--out", tmp_path / "out", "--format", "csv")
     assert code == 130

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from rasterio.windows import Window
 from tiny_run import EAST, NORTH, SIZE_PX, make_buildings, make_bundle, make_scene, pixel_box
 
+from damagenet.assessment import DISTANCE_COLUMN
 from damagenet.bundle import load_bundle
-from damagenet.card import ChipGround
+from damagenet.card import Calibration, ChipGround
 from damagenet.engine.assess import acquired_text, assess_scene
 from damagenet.engine.inputs import read_inputs
 from damagenet.engine.judging import ChipLooks, Judge
@@ -269,6 +270,7 @@ def test_a_real_scene_answers_all_its_buildings(tmp_path, harvey_data):
 
 def judge(**changes):
     rules = {
+        "calibration": Calibration(),
         "threshold": 0.5,
         "uncertain_band": (0.4, 0.6),
         "min_valid": 0.5,
@@ -291,7 +293,13 @@ def looks(probability, usable=None, imagery=None):
     probability = np.asarray(probability, float)
     usable = np.ones(len(probability)) if usable is None else np.asarray(usable, float)
     imagery = usable if imagery is None else np.asarray(imagery, float)
-    return ChipLooks(shown=imagery, imagery=imagery, usable=usable, probability=probability)
+    return ChipLooks(
+        shown=imagery,
+        imagery=imagery,
+        usable=usable,
+        probability=probability,
+        distance=1.5 - probability,
+    )
 
 
 def verdict(rules, one, seen):
@@ -371,7 +379,7 @@ def test_units_judged_together_get_the_verdicts_that_each_gets_alone(drawn):
         for chips in drawn
     ]
     together = judge().records(units, ChipLooks.joined([ChipLooks.nothing(), *seen]))
-    assert tuple(together) == RECORD_FIELDS
+    assert tuple(together) == (*RECORD_FIELDS, DISTANCE_COLUMN)
     for number, (one, look) in enumerate(zip(units, seen, strict=True)):
         for name, (value,) in judge().records([one], look).items():
             assert (

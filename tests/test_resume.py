@@ -95,15 +95,15 @@ def test_an_interrupted_run_ends_in_the_same_files(tmp_path, scene, options, kin
 
 
 def test_ctrl_c_keeps_the_parts_that_are_finished(tmp_path, scene, options, monkeypatch):
-    probabilities, calls = Predictor.probabilities, []
+    look, calls = Predictor.logits_and_distances, []
 
     def interrupted(self, images):
         calls.append(images)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return probabilities(self, images)
+        return look(self, images)
 
-    monkeypatch.setattr(Predictor, "probabilities", interrupted)
+    monkeypatch.setattr(Predictor, "logits_and_distances", interrupted)
     with pytest.raises(KeyboardInterrupt):
         assess_scenes([scene], tmp_path / "out", options())
     parts = tmp_path / "out" / "a" / "parts"
@@ -114,7 +114,7 @@ def test_ctrl_c_keeps_the_parts_that_are_finished(tmp_path, scene, options, monk
 def test_a_finished_scene_is_not_judged_again(tmp_path, scene, options, monkeypatch):
     assess_scenes([scene], tmp_path / "out", options())
     before = folder_bytes(tmp_path / "out" / "a", *SAME_BYTES)
-    monkeypatch.setattr(Predictor, "probabilities", None)
+    monkeypatch.setattr(Predictor, "logits_and_distances", None)
     again = assess_scenes([scene], tmp_path / "out", options(format="csv"))
     assert again.exit_code == 0
     assert folder_bytes(tmp_path / "out" / "a", *SAME_BYTES) == before

@@ -14,9 +14,11 @@ from assessments import make_card
 from rasterio.errors import NotGeoreferencedWarning
 
 from damagenet.bundle import MANIFEST_FILE, load_bundle, save_bundle
-from damagenet.card import Calibration, Card, ChipGround
+from damagenet.card import Calibration, Card, ChipGround, Strangeness
 from damagenet.inference import Predictor
 from damagenet.recipe import Choice, ModelSettings
+from damagenet.strangeness import Neighbours
+from models.classifier import Classifier
 from models.factory import build_network
 
 UTM = "EPSG:32615"
@@ -33,8 +35,15 @@ def make_bundle(
     non_commercial: bool = False,
     chip: ChipGround = GROUND,
     inputs: tuple[str, ...] = ("post",),
+    compares: bool = False,
+    **fields: object,
 ) -> Card:
-    """Write a bundle of an untrained compact network, by default for 32 px chips of 32 m."""
+    """Write a bundle of an untrained compact network, by default for 32 px chips of 32 m.
+
+    Args:
+        compares: Keep neighbours, so that the strangeness of scenes is measured.
+        fields: Of the card.
+    """
     torch.manual_seed(seed)
     model = ModelSettings(architecture=Choice(name="compact_resnet"))
     card = make_card(non_commercial=non_commercial).model_copy(
@@ -45,7 +54,11 @@ def make_bundle(
             # Untrained logits lie close together; a low temperature spreads them over 0..1.
             "calibration": Calibration(temperature=0.02),
             "uncertain_band": (0.45, 0.55),
+            "strangeness": Strangeness(typical=0.05, limit=1.5, blocks=9, measured_on="made")
+            if compares
+            else None,
         }
+        | fields
     )
     network = build_network(
         model,
@@ -55,7 +68,16 @@ def make_bundle(
         size_px=chip.size_px,
     )
     manifest = pd.DataFrame({"lon": [-95.0], "lat": [29.0], "label": [1], "sha256": ["0" * 64]})
-    return save_bundle(folder, card, network, manifest)
+    neighbours = _made_neighbours(network.eval(), chip.size_px) if compares else None
+    return save_bundle(folder, card, network, manifest, neighbours=neighbours)
+
+
+def _made_neighbours(network: Classifier, size_px: int) -> Neighbours:
+    """Return as neighbours thirty blocky chips, like the ground of `make_scene`."""
+    blocks = np.random.default_rng(9).integers(1, 255, (30, 3, size_px // 8, size_px // 8))
+    chips = blocks.astype(np.uint8).repeat(8, axis=2).repeat(8, axis=3)
+    with torch.inference_mode():
+        return Neighbours.of(network.embed(torch.from_numpy(chips)))
 
 
 def make_divided_bundle(folder: Path, scene: Path) -> Card:

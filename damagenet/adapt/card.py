@@ -21,6 +21,7 @@ from damagenet.calibration import (
     uncertain_band,
 )
 from damagenet.card import Card, Event, Score
+from damagenet.confidence import confidence_curve
 
 ASIDE, TILES = "aside", "base tiles"
 KEPT = ("recall", "false_alarm_rate", "balanced_accuracy", "auroc")
@@ -49,6 +50,7 @@ def draft_card(
     drawn = "drawn at random" if event.random else "not all drawn at random"
     told = f"{len(labels)} labels of {', '.join(event.scenes)} kept aside, {drawn}"
     calibration = fit_calibration(logits, labels, fitted_on=told, shrink=True)
+    calibration = calibration.model_copy(update={"prior": float(labels.mean())})
     p = probabilities(logits, calibration)
     threshold = balanced_threshold(p, labels)
     error = max(ERROR_OUTSIDE_BAND, np.mean((p >= threshold) != aside.damaged) / 2)
@@ -60,6 +62,9 @@ def draft_card(
             "threshold": threshold,
             "uncertain_band": uncertain_band(p, labels, threshold, error=error),
             "class_prior": float(fitted.damaged.mean()),
+            "confidence": confidence_curve(p, labels, threshold),
+            # What was usual for the base was measured without this event's ground.
+            "strangeness": None,
             "event": event,
             "scores": (),
             "versions": base.card.versions

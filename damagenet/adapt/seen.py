@@ -145,6 +145,7 @@ def _see_chips(maker: PieceMaker, units: Sequence[Unit]) -> tuple[ChipLooks, NDA
                     imagery=read.imagery,
                     usable=read.usable,
                     probability=probability,
+                    distance=np.full(len(read.judged), np.nan),
                 )
             )
     return ChipLooks.joined(looks), np.concatenate(embeddings)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from damagenet.assessment import Assessment, Counts
 from damagenet.engine.run_record import FAILURES_FILE
 from damagenet.labels import Kind, Reason
+from damagenet.outputs.trust import run_trust
 from damagenet.outputs.words import CLOUD_NOTES, advice
 
 if TYPE_CHECKING:
@@ -31,11 +32,12 @@ def summary_lines(result: "RunResult") -> list[str]:
 
 
 def honest_lines(assessments: tuple[Assessment, ...]) -> list[str]:
-    """Return what must be read before the counts: headline, sentence, what to do about it."""
+    """Return what must be read before the counts: how good it is, and what to trust."""
     if not assessments:
         return []
     card = assessments[0].card
-    return [line for line in (card.headline, card.sentence, advice(card)) if line]
+    said = (card.headline, card.sentence, advice(card), *run_trust(assessments).values())
+    return [line for line in said if line]
 
 
 def _cloud_lines(assessments: tuple[Assessment, ...]) -> list[str]:

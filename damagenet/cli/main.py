@@ -37,10 +37,10 @@ app.command("evaluate")(evaluate.command)
 app.command("summarise")(summarise.command)
 app.command("suggest")(suggest.command)
 app.command("study")(study.command)
-app.command("models")(models.command)
 app.command("demo")(demo.command)
 app.add_typer(activations.app, name="activations")
 app.add_typer(data.app, name="data")
+app.add_typer(models.app, name="models")
 
 
 def run() -> None:

@@ -11,7 +11,12 @@ SHOWN = ("accuracy", "balanced_accuracy", "recall", "false_alarm_rate", "auroc")
 """Metrics in the list; the others are in the card."""
 
 
+app = typer.Typer(rich_markup_mode=None)
+
+
+@app.callback(invoke_without_command=True)
 def command(
+    context: typer.Context,
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Write the cards as JSON.")] = False,
 ) -> None:
@@ -19,6 +24,8 @@ def command(
 
     Every measured figure, also scene by scene, is in --json.
     """
+    if context.invoked_subcommand is not None:
+        return
     from damagenet.bundle import find_bundle, read_card, shipped_bundles
 
     cards = {name: read_card(name) for name in shipped_bundles()}
@@ -32,6 +39,29 @@ def command(
             typer.echo(line)
 
 
+@app.command("complete")
+def complete(
+    model: Annotated[str, typer.Argument(help="A shipped model's name, or a bundle's folder.")],
+    *,
+    tiles: Annotated[
+        Path,
+        typer.Option(metavar="DIR", help="Prepared tiles that it was trained on (`data prepare`)."),
+    ],
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder to write; the bundle's own is allowed.")
+    ],
+) -> None:
+    """Add to an older bundle what --max-error and the warning of strange scenes need.
+
+    Its weights, calibration, threshold and scores stay as they are.
+    """
+    from damagenet.training.complete import complete_bundle
+    from data_prep.harvey import HarveyTiles
+
+    complete_bundle(model, out, HarveyTiles.open(tiles))
+    typer.echo(str(out))
+
+
 def describe(name: str, card: Card, folder: Path) -> list[str]:
     """Return the lines that describe one bundle."""
     size_mb = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
@@ -43,6 +73,7 @@ def describe(name: str, card: Card, folder: Path) -> list[str]:
         f"  {card.headline}",
         f"  {card.sentence}",
         f"  trained on: {card.training_tiles.count} tiles, {split}",
+        f"  calibrated on: {card.calibration.fitted_on}, {100 * card.prior:.0f} % of them damaged",
         f"  licence: {terms}{card.licence}",
         *_score_lines(card.scores),
     ]

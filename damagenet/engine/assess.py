@@ -22,6 +22,7 @@ from damagenet.engine.parts import (
     any_records,
     count_records,
     finished_parts,
+    mean_distance,
     open_parts,
     read_assessment,
     whole_or_none,
@@ -228,7 +229,8 @@ def _assessment(
     key: AssessmentKey,
     started: float,
 ) -> Assessment:
-    work = maker.work
+    work, card = maker.work, maker.predictor.bundle.card
+    strangeness = _strangeness(folder, len(work.sizes), card)
     return Assessment(
         stem=folder.name,
         folder=folder,
@@ -238,16 +240,25 @@ def _assessment(
         crs=work.crs,
         grid=work.grid,
         attributes=work.attributes,
-        card=maker.predictor.bundle.card,
+        card=card,
         options=options,
         counts=count_records(folder, len(work.sizes), units=sum(work.sizes)),
         key=key.sha256,
         parts_written=len(work.sizes),
         seconds=round(time.perf_counter() - started, 3),
         created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        strangeness=strangeness,
         warnings=(*_warnings(maker), *seen.warnings),
         pre=seen.pre,
     )
+
+
+def _strangeness(folder: Path, parts: int, card: Card) -> float | None:
+    """Return how far the judged chips lie from the training tiles, 1.0 being held-out ground."""
+    distance = None if card.strangeness is None else mean_distance(folder, parts)
+    if card.strangeness is None or distance is None:
+        return None
+    return round(distance / card.strangeness.typical, 3)
 
 
 def _scene_info(scene: Scene, sha256: str, acquired: str) -> SceneInfo:

@@ -38,6 +38,7 @@ from damagenet.inference import Predictor
 from damagenet.options import AssessOptions
 from damagenet.outputs.atomic import appears
 from damagenet.outputs.layer import cannot_write
+from damagenet.outputs.trust import trust
 from damagenet.outputs.writing import write_outputs
 from data_prep.scene import Scene
 
@@ -201,6 +202,7 @@ def _succeeded(path: Path, assessment: Assessment, started: float) -> SceneRun:
         status="ok",
         sha256=assessment.scene.sha256,
         counts=assessment.counts,
+        trust=trust(assessment),
         seconds=round(time.perf_counter() - started, 3),
         warnings=assessment.warnings,
     )

@@ -6,15 +6,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from damagenet.assessment import DISTANCE_COLUMN
 from damagenet.bundle import model_id
-from damagenet.card import Card
+from damagenet.card import Calibration, Card
 from damagenet.labels import Label, Reason
 from damagenet.options import AssessOptions
+from damagenet.rules import Rules
 from data_prep.scene import Scene
 from data_prep.windows import Unit
 
 Columns = dict[str, Sequence[str] | NDArray[np.generic]]
-"""Records of N units: N values by RECORD_FIELDS, NaN where there is no number."""
+"""Records of N units: N values by RECORD_FIELDS, NaN where there is no number; and what the
+parts keep besides, as DISTANCE_COLUMN."""
 
 PROBABILITY_DIGITS = 6
 """Far below what the network resolves; keeps text files short and equal on every machine."""
@@ -29,18 +32,20 @@ class ChipLooks:
         imagery: The same with pixels of every picture that the model compares, shape (N,).
         usable: The same without excluded and without hidden ground, shape (N,).
         probability: Calibrated probability of damage, NaN where the chip was not judged, (N,).
+        distance: Distance to the model's training tiles, NaN where it was not measured, (N,).
     """
 
     shown: NDArray[np.float64]
     imagery: NDArray[np.float64]
     usable: NDArray[np.float64]
     probability: NDArray[np.float64]
+    distance: NDArray[np.float64]
 
     @classmethod
     def nothing(cls) -> "ChipLooks":
         """Return what was seen in no chip."""
         none = np.empty(0)
-        return cls(shown=none, imagery=none, usable=none, probability=none)
+        return cls(shown=none, imagery=none, usable=none, probability=none, distance=none)
 
     @classmethod
     def joined(cls, looks: Sequence["ChipLooks"]) -> "ChipLooks":
@@ -50,6 +55,7 @@ class ChipLooks:
             imagery=np.concatenate([look.imagery for look in looks]),
             usable=np.concatenate([look.usable for look in looks]),
             probability=np.concatenate([look.probability for look in looks]),
+            distance=np.concatenate([look.distance for look in looks]),
         )
 
     def only(self, chips: NDArray[np.bool_]) -> "ChipLooks":
@@ -59,6 +65,7 @@ class ChipLooks:
             imagery=self.imagery[chips],
             usable=self.usable[chips],
             probability=self.probability[chips],
+            distance=self.distance[chips],
         )
 
 
@@ -67,6 +74,7 @@ class Judge:
     """The rules of one scene's verdicts.
 
     Attributes:
+        calibration: Makes probabilities of logits.
         threshold: Probability from which a unit is damaged.
         uncertain_band: Probabilities strictly inside are uncertain.
         min_valid: Share of a window that must be usable for a verdict.
@@ -79,6 +87,7 @@ class Judge:
         model: Name and short hash of the bundle.
     """
 
+    calibration: Calibration
     threshold: float
     uncertain_band: tuple[float, float]
     min_valid: float
@@ -100,7 +109,7 @@ class Judge:
         acquired: str,
         pre: Scene | None = None,
     ) -> "Judge":
-        """Return the rules for a scene; `--threshold` outside the card's band empties the band.
+        """Return the rules for a scene.
 
         Args:
             scene: The open scene.
@@ -108,13 +117,15 @@ class Judge:
             options: Of the assessment.
             acquired: When the scene was taken, ISO 8601 or empty.
             pre: The picture before it, where there is one.
+
+        Raises:
+            ConfigError: As `Rules.of`.
         """
-        threshold = card.threshold if options.threshold is None else options.threshold
-        low, high = card.uncertain_band
+        rules = Rules.of(card, options)
         return cls(
-            threshold=threshold,
-            # The band says where the card's own threshold is in doubt, and no other threshold.
-            uncertain_band=(low, high) if low <= threshold <= high else (threshold, threshold),
+            calibration=rules.calibration,
+            threshold=rules.threshold,
+            uncertain_band=rules.uncertain_band,
             min_valid=options.min_valid,
             scene=scene.path.name,
             width=scene.width,
@@ -164,6 +175,7 @@ class Judge:
             "scene": [self.scene] * len(units),
             "acquired": [self.acquired] * len(units),
             "model": [self.model] * len(units),
+            DISTANCE_COLUMN: _mean_distances(looks.distance, owner, judged),
         }
 
     def _labels(self, probability: NDArray[np.float64]) -> NDArray[np.str_]:
@@ -238,6 +250,16 @@ def _extremes(
     np.minimum.at(lowest, owner, probability)
     highest[~judged] = lowest[~judged] = np.nan
     return _rounded(highest, PROBABILITY_DIGITS), _rounded(lowest, PROBABILITY_DIGITS)
+
+
+def _mean_distances(
+    distance: NDArray[np.float64], owner: NDArray[np.int64], judged: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Return the mean over the measured chips of each unit, NaN where it is not judged."""
+    measured = ~np.isnan(distance)
+    means = _means(distance[measured], owner[measured], len(judged))
+    none = np.bincount(owner[measured], minlength=len(judged)) == 0
+    return np.where(judged & ~none, means, np.nan)
 
 
 def _rounded(values: NDArray[np.float64], digits: int) -> NDArray[np.float64]:

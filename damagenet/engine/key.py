@@ -20,11 +20,14 @@ HOW_NOT_WHAT = frozenset({"format", "device", "batch_size", "on_error", "resume"
 HASHED = frozenset({"buildings", "exclude", "pre", "model"})
 """Options that count by what they lead to, not by their name."""
 
+YOUNGER = frozenset({"prior", "max_error"})
+"""Options that results of earlier versions do not know of."""
 
 NOT_IN_RECORDS = {
     "class_prior",
     "command",
     "created",
+    "event",
     "licence",
     "recipe",
     "scores",
@@ -79,9 +82,9 @@ class AssessmentKey(Settings):
         """Return the key of an assessment that is about to start."""
         return cls(
             scene=scene_sha256,
-            model=values_sha256(card.model_dump(mode="json", exclude=NOT_IN_RECORDS)),
+            model=values_sha256(_model_values(card, options)),
             inputs=inputs,
-            options=options.model_dump(mode="json", exclude=set(HOW_NOT_WHAT | HASHED)),
+            options=_option_values(options),
         )
 
     @property
@@ -103,6 +106,25 @@ class AssessmentKey(Settings):
             if self.options.get(name) != other.options.get(name)
         ]
         return names or ["the version of damagenet"]
+
+
+def _option_values(options: AssessOptions) -> dict[str, Any]:
+    """Return the options that shape records; younger ones count from when they are given."""
+    values = options.model_dump(mode="json", exclude=set(HOW_NOT_WHAT | HASHED))
+    return {name: value for name, value in values.items() if name not in YOUNGER or value}
+
+
+def _model_values(card: Card, options: AssessOptions) -> dict[str, Any]:
+    """Return what the verdicts depend on in a card; younger fields count where they are used."""
+    values = card.model_dump(mode="json", exclude=NOT_IN_RECORDS)
+    prior = values["calibration"].pop("prior")
+    if options.prior is not None:
+        values["prior"] = prior or card.class_prior
+    if options.max_error is None:
+        del values["confidence"]
+    if values["strangeness"] is None:
+        del values["strangeness"]
+    return values
 
 
 def _sha256(path: Path | None) -> str | None:

@@ -10,7 +10,14 @@ import pyarrow.parquet as pq
 from geopandas import GeoDataFrame
 from pydantic import ValidationError
 
-from damagenet.assessment import ASSESSMENT_FILE, PARTS_FOLDER, Assessment, Counts, part_path
+from damagenet.assessment import (
+    ASSESSMENT_FILE,
+    DISTANCE_COLUMN,
+    PARTS_FOLDER,
+    Assessment,
+    Counts,
+    part_path,
+)
 from damagenet.engine.key import AssessmentKey
 from damagenet.errors import CancelledError, DamageNetError, OutputError
 from damagenet.labels import Label
@@ -90,6 +97,25 @@ def count_records(folder: Path, parts: int, *, units: int) -> Counts:
         empty_cells=units - records,
         chips=chips,
     )
+
+
+def mean_distance(folder: Path, parts: int) -> float | None:
+    """Return the mean distance of a scene's judged chips to the training tiles.
+
+    Returns:
+        None where the model does not measure it, or nothing was judged.
+    """
+    total = chips = 0.0
+    for number in range(parts):
+        path = part_path(folder, number)
+        if DISTANCE_COLUMN not in pq.read_schema(path).names:
+            continue
+        table = pq.read_table(path, columns=[DISTANCE_COLUMN, "chips"])
+        distance, count = (table[name].to_numpy() for name in (DISTANCE_COLUMN, "chips"))
+        measured = ~np.isnan(distance)
+        total += float((distance * count)[measured].sum())
+        chips += float(count[measured].sum())
+    return total / chips if chips else None
 
 
 def read_assessment(folder: Path) -> Assessment | None:

@@ -11,6 +11,7 @@ from geopandas import GeoDataFrame
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
+from damagenet.calibration import probabilities
 from damagenet.devices import crew_of
 from damagenet.engine.judging import ChipLooks, Judge, owners
 from damagenet.engine.prefetch import prefetched
@@ -103,11 +104,16 @@ class PieceMaker:
 
     def _look(self, read: "ReadBatch") -> ChipLooks:
         """Ask the model about one batch; runs in a thread of the crew."""
-        probability = np.full(len(read.judged), np.nan)
+        probability, distance = np.full((2, len(read.judged)), np.nan)
         if read.judged.any():
-            probability[read.judged] = self.predictor.probabilities(read.images)
+            logits, distance[read.judged] = self.predictor.logits_and_distances(read.images)
+            probability[read.judged] = probabilities(logits, self.judge.calibration)
         return ChipLooks(
-            shown=read.shown, imagery=read.imagery, usable=read.usable, probability=probability
+            shown=read.shown,
+            imagery=read.imagery,
+            usable=read.usable,
+            probability=probability,
+            distance=distance,
         )
 
     def read(self, windows: Sequence[Window]) -> "ReadBatch":

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from damagenet import __version__
 from damagenet.assessment import Counts
@@ -38,6 +38,8 @@ class SceneRun(Settings):
     sha256: str | None = None
     """Hash of the scene's file; None where it failed."""
     counts: Counts | None = None
+    trust: dict[str, str] = Field(default_factory=dict)
+    """Whether its probabilities may be trusted, in sentences; see `outputs.trust`."""
     seconds: float = 0.0
     """Wall time of this run on this scene, files included."""
     warnings: tuple[str, ...] = ()

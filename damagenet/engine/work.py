@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
+import numpy as np
 import pandas as pd
 from geopandas import GeoDataFrame
 from pyproj import CRS
 
-from damagenet.assessment import ROW_COLUMN, GridInfo
+from damagenet.assessment import DISTANCE_COLUMN, ROW_COLUMN, GridInfo
 from damagenet.card import ChipGround
 from damagenet.engine.judging import Columns
 from damagenet.labels import Kind
@@ -128,14 +129,18 @@ def caller_columns(frame: GeoDataFrame) -> tuple[str, ...]:
 def record_table(columns: Columns, rows: Sequence[int], places: GeoDataFrame) -> GeoDataFrame:
     """Return the table of one part: `row`, RECORD_FIELDS, the caller's attributes, geometry.
 
+    A column DISTANCE_COLUMN comes after the fields where a distance was measured.
+
     Args:
         columns: Records of N units.
         rows: The units' places in the caller's file or in the grid, N of them.
         places: Attributes and geometry of the same units, N rows.
     """
+    distance = np.asarray(columns.get(DISTANCE_COLUMN, ()), np.float64)
+    measured = () if np.isnan(distance).all() else (DISTANCE_COLUMN,)
     typed = {
         name: pd.Series(columns[name], dtype=COLUMN_TYPES.get(name, "str"))
-        for name in RECORD_FIELDS
+        for name in (*RECORD_FIELDS, *measured)
     }
     own = pd.DataFrame({ROW_COLUMN: pd.Series(list(rows), dtype="int64"), **typed})
     joined = pd.concat([own, places.reset_index(drop=True)], axis=1)
@@ -150,8 +155,9 @@ COLUMN_TYPES = {
     "valid_fraction": "float64",
     "ground_m": "float64",
     "chips": "int32",
+    DISTANCE_COLUMN: "float64",
 }
-"""Types of the record's columns; the others are text."""
+"""Types of a part's columns; the others are text."""
 
 
 def wkt(crs: object) -> str | None:

@@ -15,6 +15,7 @@ from pyproj import CRS, Transformer
 from damagenet.outputs.atomic import appears
 from damagenet.outputs.batches import Batch, Geometries
 from damagenet.outputs.layer import VectorLayer, check_formats
+from damagenet.outputs.words import statements
 
 DECIMALS = 7
 """Of a degree: about a centimetre."""
@@ -32,7 +33,9 @@ def write_geojson(path: Path, layer: VectorLayer, batches: Iterable[Batch]) -> N
     check_formats(layer.crs, ["geojson"])
     to_lonlat = Transformer.from_crs(CRS.from_user_input(layer.crs), 4326, always_xy=True)
     with appears(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
-        file.write('{"type":"FeatureCollection","features":[')
+        said = json.dumps(statements(layer.card, layer.trust), ensure_ascii=False)
+        # A foreign member (RFC 7946, 6.1), which other readers pass over.
+        file.write(f'{{"type":"FeatureCollection","damagenet":{said},"features":[')
         separator = "\n"
         for batch in batches:
             for feature in _features(batch, layer.types.names, to_lonlat):

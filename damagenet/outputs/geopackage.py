@@ -82,15 +82,15 @@ def _append_all(
 
 def _creation(layer: VectorLayer, geometry: str) -> dict[str, object]:
     return {
-        "layer_metadata": statements(layer.card),
-        "dataset_metadata": statements(layer.card),
+        "layer_metadata": statements(layer.card, layer.trust),
+        "dataset_metadata": statements(layer.card, layer.trust),
         # Older readers warn of 1.4, of which nothing is used here.
         "dataset_options": {"VERSION": "1.2"},
         "layer_options": {
             "FID": _free("fid", [*layer.types.names, geometry]),
             "GEOMETRY_NAME": geometry,
             "IDENTIFIER": f"damage: {layer.card.headline}",
-            "DESCRIPTION": abstract(layer.card),
+            "DESCRIPTION": abstract(layer.card, layer.trust),
         },
     }
 

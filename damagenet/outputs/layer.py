@@ -14,6 +14,7 @@ from damagenet.card import Card
 from damagenet.errors import OutputError
 from damagenet.outputs.batches import Batch, flat_geometries
 from damagenet.outputs.columns import RECORD_TYPES, RUN_TYPES, attribute_types, conform
+from damagenet.outputs.trust import run_trust
 
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
@@ -31,6 +32,8 @@ class VectorLayer:
     types: pa.Schema
     """Names and types of all columns but the geometry, in order."""
     card: Card
+    trust: dict[str, str]
+    """What is said of the probabilities, by key; see `outputs.trust`."""
     units: int
     """Number of records, or an upper bound; decides whether they are held between formats."""
 
@@ -72,6 +75,7 @@ class VectorLayer:
             crs=crs,
             types=pa.schema(fixed | attribute_types(schemas, names)),
             card=assessments[0].card,
+            trust=run_trust(assessments),
             units=sum(one.counts.units for one in assessments),
         )
 

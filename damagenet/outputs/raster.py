@@ -22,6 +22,7 @@ from damagenet.outputs.batches import Batches
 from damagenet.outputs.burning import burn_buildings
 from damagenet.outputs.layer import VectorLayer
 from damagenet.outputs.style import sidecar_qml
+from damagenet.outputs.trust import trust
 from damagenet.outputs.words import abstract, statements
 from data_prep.opening import GDAL_ERRORS
 
@@ -129,8 +130,9 @@ def _create(path: Path, assessment: Assessment) -> DatasetWriter:
         profile["transform"] = _coarsened(fine, grid)
     target = rasterio.open(path, "w+", **profile)
     target.set_band_description(1, "P(damaged)")
-    target.update_tags(**statements(assessment.card))
-    target.update_tags(TIFFTAG_IMAGEDESCRIPTION=abstract(assessment.card))
+    said = trust(assessment)
+    target.update_tags(**statements(assessment.card, said))
+    target.update_tags(TIFFTAG_IMAGEDESCRIPTION=abstract(assessment.card, said))
     return target
 
 

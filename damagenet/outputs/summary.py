@@ -7,12 +7,14 @@ from pydantic import ValidationError
 
 from damagenet import __version__
 from damagenet.assessment import Assessment, Counts, PreInfo, SceneInfo
-from damagenet.card import Score
+from damagenet.card import Card, Score
 from damagenet.config import Settings
 from damagenet.errors import OutputError
 from damagenet.outputs.atomic import appears
 from damagenet.outputs.compared import Compared
+from damagenet.outputs.trust import promised, trust
 from damagenet.outputs.words import CLOUD_NOTES, MEANINGS, REASONS, WINDOW_NOTE
+from damagenet.rules import Rules
 
 SUMMARY_FILE = "summary.json"
 SUMMARY_FORMAT = 1
@@ -42,8 +44,20 @@ class ModelSummary(Settings):
     threshold: float
     """The probability from which a unit counted as damaged, in this assessment."""
     uncertain_band: tuple[float, float]
+    """Probabilities strictly inside are uncertain, in this assessment."""
+    prior: float
+    """Share of damaged units at which the probabilities mean what they say."""
     scores: tuple[Score, ...]
     """As measured after a storm, on buildings the model had not seen."""
+
+
+class Strange(Settings):
+    """How strange the scene looks to the model, 1.0 being held-out ground of its training."""
+
+    distance: float | None
+    """None where it was not measured."""
+    limit: float | None
+    """95 % of the held-out blocks lie below."""
 
 
 class Summary(Settings):
@@ -54,6 +68,12 @@ class Summary(Settings):
     sentence: str
     ranking_only: bool
     """True where the counts must not be read as counts."""
+    trust: dict[str, str]
+    """Whether the probabilities may be trusted, in sentences: `calibration`, `strangeness`, and
+    with --max-error `confidence`."""
+    errors_promised: bool
+    """True where --max-error is kept and promised for this scene."""
+    strangeness: Strange
     counts: Counts
     judged: int
     """Units with a verdict: damaged, undamaged or uncertain."""
@@ -85,12 +105,19 @@ class Summary(Settings):
 def summarise(assessment: Assessment, files: Sequence[str] = ()) -> Summary:
     """Return the summary of an assessment whose results were written into `files`."""
     card, counts = assessment.card, assessment.counts
+    rules = Rules.of(card, assessment.options)
     judged = counts.damaged + counts.undamaged + counts.uncertain
     return Summary(
         format_version=SUMMARY_FORMAT,
         headline=card.headline,
         sentence=card.sentence,
         ranking_only=card.ranking_only,
+        trust=trust(assessment),
+        errors_promised=rules.kept == "kept" and promised(assessment),
+        strangeness=Strange(
+            distance=assessment.strangeness,
+            limit=None if card.strangeness is None else card.strangeness.limit,
+        ),
         counts=counts,
         judged=judged,
         shares=Shares(
@@ -110,7 +137,7 @@ def summarise(assessment: Assessment, files: Sequence[str] = ()) -> Summary:
         kind=assessment.kind.value,
         scene=assessment.scene,
         pre=assessment.pre,
-        model=_model(assessment),
+        model=_model(card, rules),
         warnings=assessment.warnings,
         files=tuple(files),
         key=assessment.key,
@@ -144,17 +171,16 @@ def with_compared(path: Path, compared: Compared) -> None:
 
 def used_threshold(assessment: Assessment) -> float:
     """Return the probability from which a unit counted as damaged."""
-    given = assessment.options.threshold
-    return assessment.card.threshold if given is None else given
+    return Rules.of(assessment.card, assessment.options).threshold
 
 
-def _model(assessment: Assessment) -> ModelSummary:
-    card = assessment.card
+def _model(card: Card, rules: Rules) -> ModelSummary:
     return ModelSummary(
         name=card.name,
         weights_sha256=card.weights_sha256,
-        threshold=used_threshold(assessment),
-        uncertain_band=card.uncertain_band,
+        threshold=rules.threshold,
+        uncertain_band=rules.uncertain_band,
+        prior=card.prior if rules.calibration.prior is None else rules.calibration.prior,
         scores=tuple(score for score in card.scores if score.protocol == "post-event"),
     )
 

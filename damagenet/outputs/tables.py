@@ -15,6 +15,7 @@ from pyproj import CRS
 from damagenet.outputs.atomic import appears, unwritable
 from damagenet.outputs.batches import Batch, regrouped
 from damagenet.outputs.layer import GEOMETRY_COLUMN, VectorLayer
+from damagenet.outputs.words import statements
 
 GEOPARQUET_VERSION = "1.1.0"
 ROWS_PER_GROUP = 50_000
@@ -37,7 +38,8 @@ def write_geoparquet(path: Path, layer: VectorLayer, batches: Iterable[Batch]) -
                     table = batch.table.append_column(GEOMETRY_COLUMN, batch.wkb)
                     writer.write_table(table.combine_chunks(), row_group_size=ROWS_PER_GROUP)
                     extent = _grown(extent, batch)
-                writer.add_key_value_metadata({"geo": _geo(layer, extent)})
+                said = json.dumps(statements(layer.card, layer.trust), ensure_ascii=False)
+                writer.add_key_value_metadata({"geo": _geo(layer, extent), "damagenet": said})
         except pa.ArrowException as err:
             raise unwritable(path, err) from err
 

@@ -1,5 +1,7 @@
 """What a reader must know before believing a map: said once, written into every kind of file."""
 
+from collections.abc import Mapping
+
 from damagenet.card import Card
 
 MEANINGS: dict[str, str] = {
@@ -63,11 +65,17 @@ def advice(card: Card) -> str:
     return ""
 
 
-def statements(card: Card) -> dict[str, str]:
-    """Return what stands in the metadata of every map, by key, in the order of reading."""
+def statements(card: Card, trust: Mapping[str, str]) -> dict[str, str]:
+    """Return what stands in the metadata of every map, by key, in the order of reading.
+
+    Args:
+        card: The model's card.
+        trust: What is said of the probabilities; see `outputs.trust`.
+    """
     return {
         "headline": card.headline,
         "sentence": card.sentence,
+        **trust,
         **{f"meaning_{label.replace('-', '_')}": meaning for label, meaning in MEANINGS.items()},
         "window": WINDOW_NOTE,
         "model": f"{card.name} {card.weights_sha256[:12]}",
@@ -77,10 +85,11 @@ def statements(card: Card) -> dict[str, str]:
     }
 
 
-def abstract(card: Card) -> str:
+def abstract(card: Card, trust: Mapping[str, str]) -> str:
     """Return the statements as one paragraph, for formats with a single description field."""
-    said = statements(card)
+    said = statements(card, trust)
     return (
-        f"{said['headline']}. {said['sentence']} Damaged: {MEANINGS['damaged']} "
+        f"{said['headline']}. {said['sentence']} {' '.join(trust.values())} "
+        f"Damaged: {MEANINGS['damaged']} "
         f"Undamaged: {MEANINGS['undamaged']} {WINDOW_NOTE} Licence of the model: {card.licence}."
     ).replace("..", ".")

@@ -26,8 +26,6 @@ from damagenet.totals.words import (
 
 OUTSIDE = "(in no area)"
 WHOLE = "(whole run)"
-NEVER = 2.0
-"""A threshold that no probability reaches, for results without a card."""
 
 
 def read_areas_of(options: SummariseOptions) -> Areas | None:
@@ -105,9 +103,7 @@ def _tally(verdicts: Verdicts, labels: Labels, areas: Areas | None) -> tuple[Tal
     names = [] if areas is None else list(areas.ids)
     placed = np.full(len(units), NO_AREA) if areas is None else place_units(units, areas)
     places = np.where(placed == NO_AREA, len(names), placed)
-    card = verdicts.card
-    threshold = NEVER if card is None else card.threshold
-    tally = Tally.of(units, labels, places, count=len(names) + 1, threshold=threshold)
+    tally = Tally.of(units, labels, places, count=len(names) + 1, threshold=verdicts.thresholds)
     return tally, [*names, OUTSIDE]
 
 

@@ -44,7 +44,7 @@ class Tally:
         place: npt.NDArray[np.intp],
         *,
         count: int,
-        threshold: float,
+        threshold: npt.NDArray[np.float64] | float,
     ) -> "Tally":
         """Count units by place and verdict.
 
@@ -53,7 +53,7 @@ class Tally:
             labels: What is known of each unit.
             place: Number of each unit's place, 0 to count - 1.
             count: Number of places A.
-            threshold: Probability from which a unit is flagged.
+            threshold: Probability from which a unit is flagged, one for all or one for each.
 
         Raises:
             EvaluationError: If a verdict is no word of ours.

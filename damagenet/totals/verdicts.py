@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from damagenet.assessment import Assessment
@@ -11,6 +13,11 @@ from damagenet.card import Card
 from damagenet.engine.parts import read_assessment
 from damagenet.errors import EvaluationError
 from damagenet.evaluation.results import read_results, results_file
+from damagenet.options import AssessOptions
+from damagenet.rules import Rules
+
+NEVER = 2.0
+"""A threshold that no probability reaches, for results without a card."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +44,21 @@ class Verdicts:
     def card(self) -> Card | None:
         """The model's card, where an assessment keeps it."""
         return self.assessments[0].card if self.assessments else None
+
+    @property
+    def thresholds(self) -> npt.NDArray[np.float64]:
+        """The probability from which the card's rates call each unit damaged.
+
+        It moves with `--prior`, and not with `--threshold`; without a card nothing is called.
+        """
+        own = {one.scene.path.name: _card_threshold(one) for one in self.assessments}
+        usual = next(iter(own.values()), NEVER)
+        return np.array([own.get(scene, usual) for scene in self.units["scene"]], np.float64)
+
+
+def _card_threshold(assessment: Assessment) -> float:
+    at_prior = AssessOptions(prior=assessment.options.prior)
+    return Rules.of(assessment.card, at_prior).threshold
 
 
 def read_verdicts(results: Path) -> Verdicts:

@@ -15,12 +15,23 @@ from damagenet.calibration import (
     probabilities,
     uncertain_band,
 )
-from damagenet.card import FORMAT_VERSION, Calibration, Card, ChipGround, TrainingTiles
+from damagenet.card import (
+    FORMAT_VERSION,
+    Calibration,
+    Card,
+    ChipGround,
+    Confidence,
+    Strangeness,
+    TrainingTiles,
+)
+from damagenet.confidence import confidence_curve
 from damagenet.devices import best_batch
 from damagenet.labels import CLASSES
 from damagenet.recipe import ModelSettings, Recipe
+from damagenet.strangeness import MOST_TILES, Neighbours, held_out_strangeness
 from damagenet.training.data import TrainingData
 from data_prep.datasets import tile_tensor
+from data_prep.splits import spatial_blocks
 from models.classifier import Classifier
 from models.factory import as_built
 
@@ -42,7 +53,9 @@ class CardFacts:
         calibration: Makes probabilities of logits.
         threshold: Probability from which damage is called.
         uncertain_band: Probabilities inside are uncertain.
-        class_prior: Share of the damaged among what was calibrated on.
+        class_prior: Share of the damaged among what was learned from.
+        confidence: How far from the threshold the calibration labels lie.
+        strangeness: What is usual on held-out ground; None where too little was held out.
         tiles: What the weights have seen; its hash comes with saving.
         licence: Of the weights; None for that of networks which learned from the tiles alone.
     """
@@ -51,12 +64,29 @@ class CardFacts:
     threshold: float
     uncertain_band: tuple[float, float]
     class_prior: float
+    confidence: Confidence
+    strangeness: Strangeness | None
     tiles: TrainingTiles
     licence: str | None = None
 
 
-def make_card(recipe: Recipe, data: TrainingData, network: Classifier, *, command: str) -> Card:
-    """Return the card of a trained network, all but its hashes and scores.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Described:
+    """A trained network as its bundle describes it.
+
+    Attributes:
+        card: All but its hashes and scores.
+        neighbours: Training tiles to compare chips with; None where too little ground is held out.
+    """
+
+    card: Card
+    neighbours: Neighbours | None
+
+
+def describe_network(
+    recipe: Recipe, data: TrainingData, network: Classifier, *, command: str
+) -> Described:
+    """Return the card of a trained network and the tiles that it compares chips with.
 
     Args:
         recipe: What it was trained by.
@@ -68,22 +98,27 @@ def make_card(recipe: Recipe, data: TrainingData, network: Classifier, *, comman
         EvaluationError: If the network diverged or the validation part lacks a class.
     """
     labels = data.tiles.labels[data.split.validation].astype(np.int64)
-    logits = network_logits(network, data, data.split.validation)
-    fitted_on = f"validation part of {data.split.name}, {len(labels)} tiles"
-    calibration = fit_calibration(logits, labels, fitted_on=fitted_on)
+    features = tile_features(network, data, data.split.validation)
+    logits = head_logits(network, features)
+    calibration = fit_calibration(logits, labels, fitted_on=fitted_on(data))
+    calibration = calibration.model_copy(update={"prior": float(labels.mean())})
     p = probabilities(logits, calibration)
     threshold = balanced_threshold(p, labels)
+    strangeness, neighbours = measure_strangeness(network, data, features)
     facts = CardFacts(
         calibration=calibration,
         threshold=threshold,
         uncertain_band=uncertain_band(p, labels, threshold),
         class_prior=data.class_prior,
+        confidence=confidence_curve(p, labels, threshold),
+        strangeness=strangeness,
         tiles=_training_tiles(data, recipe.model),
     )
-    return describe(recipe, network, facts, command=command)
+    card = make_card(recipe, network, facts, command=command)
+    return Described(card=card, neighbours=neighbours)
 
 
-def describe(recipe: Recipe, network: Classifier, facts: CardFacts, *, command: str) -> Card:
+def make_card(recipe: Recipe, network: Classifier, facts: CardFacts, *, command: str) -> Card:
     """Return the card of a network by what its training found, all but its hashes and scores."""
     imagenet = IMAGENET_LICENCE if recipe.model.from_imagenet else ""
     return Card(
@@ -100,6 +135,8 @@ def describe(recipe: Recipe, network: Classifier, facts: CardFacts, *, command: 
         threshold=facts.threshold,
         uncertain_band=facts.uncertain_band,
         class_prior=facts.class_prior,
+        confidence=facts.confidence,
+        strangeness=facts.strangeness,
         training_tiles=facts.tiles,
         scores=(),
         licence=(facts.licence or WEIGHTS_LICENCE) + imagenet,
@@ -110,18 +147,55 @@ def describe(recipe: Recipe, network: Classifier, facts: CardFacts, *, command: 
     )
 
 
-def network_logits(
+def fitted_on(data: TrainingData) -> str:
+    """Return in words what a calibration on the validation part is fitted on."""
+    return f"validation part of {data.split.name}, {len(data.split.validation)} tiles"
+
+
+def measure_strangeness(
+    network: Classifier, data: TrainingData, held_out: torch.Tensor
+) -> tuple[Strangeness, Neighbours] | tuple[None, None]:
+    """Return how far held-out ground lies from training tiles, and these tiles.
+
+    Args:
+        network: Trained, in evaluation mode.
+        data: What it was trained and validated on.
+        held_out: Features (N, F) of the validation part.
+
+    Returns:
+        None twice where the validation part holds too few blocks of ground.
+    """
+    rows = data.split.train
+    some = np.linspace(0, len(rows) - 1, min(len(rows), MOST_TILES)).astype(np.int64)
+    neighbours = Neighbours.of(tile_features(network, data, rows[some]))
+    places = data.tiles.manifest.iloc[data.split.validation]
+    found = held_out_strangeness(
+        neighbours.distances(held_out).numpy().astype(np.float64),
+        spatial_blocks(places["lon"].to_numpy(), places["lat"].to_numpy()),
+        measured_on=fitted_on(data),
+    )
+    return (None, None) if found is None else (found, neighbours)
+
+
+def tile_features(
     network: Classifier, data: TrainingData, index: npt.NDArray[np.int64]
-) -> npt.NDArray[np.float64]:
-    """Return the logits (n,) of the tiles in rows `index`, in single precision on the CPU."""
+) -> torch.Tensor:
+    """Return the features (n, F) of the tiles in rows `index`, in single precision on the CPU."""
     network.cpu().eval()
     at_once = best_batch(torch.device("cpu"))
-    logits: list[torch.Tensor] = []
     with torch.inference_mode():
-        for start in range(0, len(index), at_once):
-            tiles = tile_tensor(data.tiles, index[start : start + at_once])
-            logits.append(network(tiles).squeeze(1))
-    return torch.cat(logits).numpy().astype(np.float64)
+        features = [
+            network.embed(tile_tensor(data.tiles, index[start : start + at_once]))
+            for start in range(0, len(index), at_once)
+        ]
+    return torch.cat(features)
+
+
+def head_logits(network: Classifier, features: torch.Tensor) -> npt.NDArray[np.float64]:
+    """Return the logits (n,) of features (n, F)."""
+    with torch.inference_mode():
+        logits: torch.Tensor = network.head(features)
+    return logits.squeeze(1).numpy().astype(np.float64)
 
 
 def _training_tiles(data: TrainingData, model: ModelSettings) -> TrainingTiles:

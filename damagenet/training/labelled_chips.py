@@ -39,6 +39,8 @@ class LabelledChips:
         fold: The part of the cross-validation that each chip belongs to, int64 (N,).
         weight: Sum of the weights of all these chips in the fit.
         renderings: How many augmented views of each are learned from.
+        compares: Whether such chips are what the network is asked about: not so a picture beside
+            itself.
         calibrates: Whether probabilities and threshold are fitted on them as well.
         table: lon, lat, label and sha256 of the ground behind each unit, for the bundle.
         words: What they are, for the card.
@@ -50,6 +52,7 @@ class LabelledChips:
     fold: npt.NDArray[np.int64]
     weight: float
     renderings: int
+    compares: bool
     calibrates: bool
     graded: bool
     table: pd.DataFrame
@@ -148,7 +151,7 @@ def _tile_chips(tiles: HarveyTiles, recipe: Recipe, folds: int) -> list[Labelled
             fold=_block_folds(manifest.iloc[indices[0]], folds, recipe.training.seed),
             weight=weight,
             renderings=1,
-            # A tile beside itself is no pair that anybody will ask about.
+            compares=is_damaged or len(indices) == 1,
             calibrates=is_damaged or (data.graded is None and len(indices) == 1),
             graded=False,
             table=_tile_table(manifest, indices),
@@ -202,6 +205,7 @@ def _building_chips(
                 fold=np.full(int(here.sum()), fold),
                 weight=share * float(here.sum()) / everywhere,
                 renderings=settings.renderings,
+                compares=True,
                 calibrates=True,
                 graded=True,
                 table=pd.DataFrame(

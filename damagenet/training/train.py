@@ -15,7 +15,7 @@ from damagenet.config import make_settings
 from damagenet.devices import best_batch, resolve_device
 from damagenet.errors import OutputError
 from damagenet.recipe import Recipe
-from damagenet.training.card import make_card
+from damagenet.training.card import describe_network
 from damagenet.training.checks import check_recipe
 from damagenet.training.data import TrainingData, open_training_data
 from damagenet.training.head import is_solver
@@ -81,8 +81,14 @@ def train(
         return load_bundle(out / BUNDLE)
     if is_solver(recipe.training.optimizer):
         _claim(out, recipe, resume=resume)
-        network, card, learned = train_head(recipe, tiles, command=command)
-        save_bundle(out / BUNDLE, card, network, learned)
+        solved = train_head(recipe, tiles, command=command)
+        save_bundle(
+            out / BUNDLE,
+            solved.card,
+            solved.network,
+            solved.learned,
+            neighbours=solved.neighbours,
+        )
         return load_bundle(out / BUNDLE)
     data = open_training_data(recipe, tiles)
     module = DamageModule(start_network(recipe, data), recipe.training)
@@ -91,8 +97,10 @@ def train(
     hardware = Hardware(devices=devices, nodes=nodes)
     trainer = _fit(recipe, out, data, module, hardware=hardware, resume=resume, progress=progress)
     if trainer.is_global_zero:
-        card = make_card(recipe, data, module.network, command=command)
-        save_bundle(out / BUNDLE, card, module.network, data.manifest)
+        made = describe_network(recipe, data, module.network, command=command)
+        save_bundle(
+            out / BUNDLE, made.card, module.network, data.manifest, neighbours=made.neighbours
+        )
     trainer.strategy.barrier()
     return load_bundle(out / BUNDLE)
 
