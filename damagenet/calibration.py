@@ -111,6 +111,26 @@ def balanced_threshold(p: Floats, labels: Labels) -> float:
     return float(cuts[best[np.argmin(np.abs(cuts[best] - 0.5))]])
 
 
+def even_threshold(logits: Floats, labels: Labels, calibration: Calibration) -> float:
+    """Return the probability at which a logit speaks for both classes alike.
+
+    Of a few tens of labels the best balanced accuracy is a matter of chance. This is where a
+    calibration that counts both classes alike, and is held near the network's own, says one half:
+    with few labels near logit 0, where a network that was trained on equal classes decides.
+
+    Args:
+        logits: Uncalibrated, (N,).
+        labels: 1 damaged, 0 undamaged, (N,).
+        calibration: Of the probabilities that are compared with the threshold.
+
+    Raises:
+        EvaluationError: If the shapes differ, a value is not finite, or a class is missing.
+    """
+    even = fit_calibration(logits, labels, shrink=True, balanced=True)
+    p = probabilities(np.array([-even.bias * even.temperature]), calibration)
+    return float(np.clip(p[0], 1e-6, 1 - 1e-6))
+
+
 def uncertain_band(
     p: Floats, labels: Labels, threshold: float, *, error: float = ERROR_OUTSIDE_BAND
 ) -> tuple[float, float]:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from damagenet.calibration import (
     balanced_threshold,
+    even_threshold,
     fit_calibration,
     probabilities,
     uncertain_band,
@@ -124,3 +125,22 @@ def test_what_cannot_be_calibrated_is_refused(values, labels, message):
     for judge in (fit_calibration, balanced_threshold, lambda p, y: uncertain_band(p, y, 0.5)):
         with pytest.raises(EvaluationError, match=message):
             judge(np.array(values), np.array(labels))
+
+
+@given(st.floats(-1.5, 1.5), st.floats(0.05, 0.95), st.integers(0, 5))
+@settings(deadline=None, max_examples=10)
+def test_the_even_threshold_is_where_both_classes_are_as_likely(middle, share, seed):
+    rng = np.random.default_rng(seed)
+    labels = (rng.random(20_000) < share).astype(np.int64)
+    # Two normal distributions of one width: they cross in the middle between them.
+    logits = rng.normal(np.where(labels, middle + 1, middle - 1), 1.0)
+    calibration = Calibration(temperature=2.0, bias=0.3)
+    expected = probabilities(np.array([middle]), calibration)[0]
+    assert even_threshold(logits, labels, calibration) == pytest.approx(expected, abs=0.03)
+
+
+def test_the_even_threshold_of_a_few_labels_stays_near_the_network_s_own():
+    logits, labels = np.array([3.0, 3.2, 3.4, 3.6]), np.array([0, 1, 0, 1])
+    calibration = Calibration(temperature=1.0, bias=0.0)
+    cut = even_threshold(logits, labels, calibration)
+    assert 0.5 < cut < probabilities(np.array([3.3]), calibration)[0]

@@ -15,7 +15,7 @@ from damagenet.adapt.report import AdaptReport, Comparison
 from damagenet.bundle import MANIFEST_COLUMNS, Bundle
 from damagenet.calibration import (
     ERROR_OUTSIDE_BAND,
-    balanced_threshold,
+    even_threshold,
     fit_calibration,
     probabilities,
     uncertain_band,
@@ -52,7 +52,7 @@ def draft_card(
     calibration = fit_calibration(logits, labels, fitted_on=told, shrink=True)
     calibration = calibration.model_copy(update={"prior": float(labels.mean())})
     p = probabilities(logits, calibration)
-    threshold = balanced_threshold(p, labels)
+    threshold = even_threshold(logits, labels, calibration)
     error = max(ERROR_OUTSIDE_BAND, np.mean((p >= threshold) != aside.damaged) / 2)
     return base.card.model_copy(
         update={

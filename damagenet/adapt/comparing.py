@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from damagenet.adapt.blocks import fold_of
 from damagenet.adapt.report import Comparison
-from damagenet.calibration import balanced_threshold, fit_calibration, probabilities
+from damagenet.calibration import even_threshold, fit_calibration, probabilities
 from damagenet.card import Card
 from damagenet.evaluation.intervals import MIN_BLOCKS, block_multiplicities, percentile_interval
 from damagenet.evaluation.metrics import METRICS, Sample, make_sample, measure
@@ -62,7 +62,7 @@ def cross_fitted(logits: Floats, damaged: Bools, block: Rows) -> Sample:
         if len(np.unique(labels[others])) < 2:
             others = np.ones(len(labels), bool)
         calibration = fit_calibration(logits[others], labels[others], shrink=True)
-        cut = balanced_threshold(probabilities(logits[others], calibration), labels[others])
+        cut = even_threshold(logits[others], labels[others], calibration)
         p[here] = probabilities(logits[here], calibration)
         flagged[here] = p[here] >= cut
     return make_sample(p, labels, flagged=flagged, blocks=block)
