@@ -1,4 +1,4 @@
-"""The pictures of the same ground that a chip is made of, each resampled once."""
+"""The pictures of the same ground that a chip is made of."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,6 @@ from damagenet.assessment import Shift
 from data_prep.chips import Chips
 from data_prep.north_up import PixelGrid
 from data_prep.scene import Scene, SceneOptions
-from data_prep.windows import chip_size
 
 WHOLE_PX = 1e-3
 """Windows this near whole pixels are whole: the rest is rounding."""
@@ -61,7 +60,7 @@ def open_pre(
     """Open the picture of a scene's ground from before the storm.
 
     Where its rows run as the scene's do, its own pixels are read. Otherwise it is warped straight
-    onto the scene's pixels, or onto their halves where chips are resampled from them.
+    onto the scene's pixels, and where chips are resampled from those, that is a second time.
 
     Args:
         path: The earlier picture.
@@ -72,7 +71,7 @@ def open_pre(
     Raises:
         SceneError: If it cannot be opened as a scene.
     """
-    return Scene.open(path, options, onto=_grid(scene, options, _offset(shift, scene)))
+    return Scene.open(path, options, onto=_grid(scene, _offset(shift, scene)))
 
 
 def _other_windows(
@@ -103,20 +102,16 @@ def _offset(shift: Shift | None, scene: Scene) -> tuple[float, float]:
     return east, -shift.north_m * scene.transform.e / down_m
 
 
-def _grid(scene: Scene, options: SceneOptions, offset: tuple[float, float]) -> PixelGrid | None:
+def _grid(scene: Scene, offset: tuple[float, float]) -> PixelGrid | None:
     """Return the scene's grid, moved to where the earlier picture shows its ground."""
     if scene.crs is None:
         return None
-    # A second resampling from pixels of half the size loses next to nothing.
-    finer = 1 if chip_size(scene.pixel_m, options.chip).whole else 2
     grid = scene.transform
     return PixelGrid(
-        transform=Affine(
-            grid.a / finer, 0, grid.c + offset[0], 0, grid.e / finer, grid.f + offset[1]
-        ),
+        transform=Affine(grid.a, 0, grid.c + offset[0], 0, grid.e, grid.f + offset[1]),
         crs=scene.crs,
-        width=scene.width * finer,
-        height=scene.height * finer,
+        width=scene.width,
+        height=scene.height,
     )
 
 
