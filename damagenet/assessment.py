@@ -47,6 +47,40 @@ class SceneInfo(Settings):
     bands: tuple[int, ...]
 
 
+class Shift(Settings):
+    """How far a picture lies off the scene's ground, as measured by matching blocks of both."""
+
+    found: bool = False
+    """False where too few blocks agree to tell; then nothing was corrected."""
+    east_m: float = 0.0
+    """Metres along the scene's rows; negative to the west."""
+    north_m: float = 0.0
+    """Metres along its columns; negative to the south."""
+    spread_m: float = 0.0
+    """Median distance in metres of the agreeing blocks' own shifts from it."""
+    blocks: int = 0
+    """Blocks that show enough of both pictures."""
+    agreed: int = 0
+    """Those of them that say the same."""
+    corrected: bool = False
+    """True where chips were cut with the shift taken out."""
+
+
+class PreInfo(Settings):
+    """What an assessment keeps of the picture taken before the storm."""
+
+    path: Path
+    sha256: str
+    acquired: str
+    """ISO 8601, or empty where the file does not say."""
+    bands: tuple[int, ...]
+    sampling_m: float
+    """Metres per pixel of the file, the coarser of its two axes."""
+    covers: float
+    """Share of the scene's rectangle that it reaches over, 0..1."""
+    shift: Shift
+
+
 class GridInfo(Settings):
     """The grid of cells, where the units are cells."""
 
@@ -99,6 +133,8 @@ class Assessment(Settings):
     """How far its judged chips lie from the training tiles, 1.0 being held-out ground; None where
     the model cannot tell, or nothing was judged."""
     warnings: tuple[str, ...] = ()
+    pre: PreInfo | None = None
+    """The picture taken before the storm; None for models that take one picture."""
 
     def part_paths(self) -> list[Path]:
         """Paths of the parts in order."""

@@ -14,22 +14,35 @@ Labels = npt.NDArray[np.integer]
 LOG_TEMPERATURE_LIMIT = 3.0
 """Temperatures stay within e^-3..e^3: perfectly separated tiles would ask for zero."""
 BIAS_LIMIT = 20.0
+SHRINK_VARIANCES = torch.tensor([0.25, 4.0], dtype=torch.float64)
+"""Prior variances of the logarithm of the temperature and of the bias, around 0."""
 ERROR_OUTSIDE_BAND = 0.02
 """Share of wrong verdicts that is accepted outside the band of doubt."""
 
 
-def fit_calibration(logits: Floats, labels: Labels, *, fitted_on: str = "") -> Calibration:
+def fit_calibration(
+    logits: Floats,
+    labels: Labels,
+    *,
+    fitted_on: str = "",
+    shrink: bool = False,
+    balanced: bool = False,
+) -> Calibration:
     """Fit temperature and bias by maximum likelihood (Guo et al. 2017, arXiv:1706.04599).
 
     Args:
         logits: Of the validation tiles, (N,).
         labels: 1 damaged, 0 undamaged, (N,).
         fitted_on: What these tiles are, in words.
+        shrink: Hold both numbers near temperature 1 and bias 0, as a few tens of labels that are
+            perfectly separated would send them to their limits. With many labels it fades.
+        balanced: Let both classes count alike, whatever their share.
 
     Raises:
         EvaluationError: If the shapes differ, a logit is not finite, or a class is missing.
     """
     _check(logits, labels)
+    counts = _weights(labels, balanced=balanced)
     x = torch.from_numpy(np.asarray(logits, np.float64))
     y = torch.from_numpy(np.asarray(labels, np.float64))
     parameters = torch.zeros(2, dtype=torch.float64, requires_grad=True)
@@ -37,7 +50,10 @@ def fit_calibration(logits: Floats, labels: Labels, *, fitted_on: str = "") -> C
 
     def closure() -> torch.Tensor:
         optimizer.zero_grad()
-        loss = F.binary_cross_entropy_with_logits(_scaled(x, parameters), y)
+        scaled = _scaled(x, parameters)
+        loss = F.binary_cross_entropy_with_logits(scaled, y, weight=counts)
+        if shrink:
+            loss = loss + (parameters**2 / SHRINK_VARIANCES).sum() / (2 * len(x))
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         return loss
 
@@ -48,6 +64,14 @@ def fit_calibration(logits: Floats, labels: Labels, *, fitted_on: str = "") -> C
         bias=float(np.clip(bias, *_symmetric(BIAS_LIMIT))),
         fitted_on=fitted_on,
     )
+
+
+def _weights(labels: Labels, *, balanced: bool) -> torch.Tensor:
+    """Return what each label counts, 1 in the mean, float64 (N,)."""
+    truth = np.asarray(labels, np.int64)
+    shares = np.bincount(truth, minlength=2) / len(truth)
+    weights = 0.5 / shares[truth] if balanced else np.ones(len(truth))
+    return torch.from_numpy(weights)
 
 
 def _scaled(logits: torch.Tensor, parameters: torch.Tensor) -> torch.Tensor:

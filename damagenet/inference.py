@@ -1,7 +1,9 @@
 """The one path that predicts: chips in, calibrated probabilities of damage out."""
 
 import copy
+from collections.abc import Iterator
 from itertools import pairwise
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +15,9 @@ from damagenet.bundle import Bundle
 from damagenet.calibration import probabilities
 from damagenet.devices import best_batch, resolve_device
 from damagenet.errors import ConfigError
-from models.classifier import Classifier
 
 Images = npt.NDArray[np.uint8]
+NetworkT = TypeVar("NetworkT", bound=nn.Module)
 
 
 class Predictor:
@@ -41,8 +43,10 @@ class Predictor:
             raise ConfigError(f"batch_size must be at least 1, got {batch_size}")
         self.bundle = bundle
         self.device = resolve_device(device)
-        self.batch_size = batch_size or best_batch(self.device)
+        self.batch_size = batch_size or best_batch(self.device) // len(bundle.card.inputs)
         self._network = fused(bundle.network).to(self.device)
+        self.features = self._network.head.in_features
+        """Length of one embedding, F."""
         self._neighbours = bundle.neighbours and bundle.neighbours.to(self.device)
 
     def probabilities(self, images: tuple[Images, ...]) -> npt.NDArray[np.float64]:
@@ -72,14 +76,36 @@ class Predictor:
         count = len(images[0])
         logits, distances = np.empty(count, np.float64), np.full(count, np.nan)
         with torch.inference_mode():
-            for start in range(0, count, self.batch_size):
-                rows = slice(start, start + self.batch_size)
-                batch = [torch.from_numpy(image[rows]).to(self.device) for image in images]
+            for rows, batch in self._batches(images):
                 features = self._network.embed(*batch)
                 logits[rows] = self._network.head(features).squeeze(1).cpu().numpy()
                 if self._neighbours is not None:
                     distances[rows] = self._neighbours.distances(features).cpu().numpy()
         return logits, distances
+
+    def embeddings(self, images: tuple[Images, ...]) -> npt.NDArray[np.float32]:
+        """Return what the network's head sees of each chip, float32 (N, F); otherwise as `logits`.
+
+        `head_logits` makes the same logits of it, so that one pass gives both.
+        """
+        self._check(images)
+        out = np.empty((len(images[0]), self.features), np.float32)
+        with torch.inference_mode():
+            for rows, batch in self._batches(images):
+                out[rows] = self._network.embed(*batch).cpu().numpy()
+        return out
+
+    def head_logits(self, embeddings: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        """Return the uncalibrated logits of embeddings (N, F), float64 (N,)."""
+        with torch.inference_mode():
+            features = torch.from_numpy(embeddings).to(self.device)
+            logits = self._network.head(features).squeeze(1).cpu().numpy()
+        return np.asarray(logits, np.float64)
+
+    def _batches(self, images: tuple[Images, ...]) -> Iterator[tuple[slice, list[torch.Tensor]]]:
+        for start in range(0, len(images[0]), self.batch_size):
+            rows = slice(start, start + self.batch_size)
+            yield rows, [torch.from_numpy(image[rows]).to(self.device) for image in images]
 
     def _check(self, images: tuple[Images, ...]) -> None:
         inputs = self.bundle.card.inputs
@@ -97,7 +123,7 @@ class Predictor:
                 )
 
 
-def fused(network: Classifier) -> Classifier:
+def fused(network: NetworkT) -> NetworkT:
     """Return an evaluation copy with each batch norm folded into the convolution before it."""
     network = copy.deepcopy(network).eval()
     for sequence in [module for module in network.modules() if isinstance(module, nn.Sequential)]:

@@ -54,7 +54,8 @@ class AssessOptions(Settings):
     clouds: Literal["check", "ignore"] = "check"
     """Look for cloud, thick haze and blown-out pixels; units they hide become obscured."""
     pre: Path | None = None
-    """Pre-event scene of the same ground, for models that compare two pictures."""
+    """Picture of the same ground before the storm, for models that compare two; of a folder of
+    such, each scene takes the one that reaches over most of it."""
     stride: Annotated[float | None, Field(gt=0)] = None
     """Side of a grid cell in metres, at most the model's chip; without one, the chip itself."""
     model: str = "harvey"

@@ -14,6 +14,12 @@ from damagenet.errors import ConfigError
 Bounds = tuple[float, float, float, float]
 """West, south, east, north in degrees."""
 
+Picture = Literal["post", "pre"]
+"""When a picture was taken: after the storm, or before it."""
+
+DATA_VARIABLE = "DAMAGENET_DATA"
+"""Environment variable with the folder of real data, whose `xbd` holds the graded scenes."""
+
 DEFAULT = "default"
 IMAGENET = "imagenet"
 
@@ -86,6 +92,22 @@ def check_choice(
             raise ConfigError(f"{what} {choice.name!r}: {name} must be a number, got {value!r}")
 
 
+class GradedSettings(Settings):
+    """Graded buildings of post-event scenes that are learned from beside the tiles."""
+
+    path: Path | None = None
+    """Folder of the scenes, laid out as xBD is; without one, `xbd` in $DAMAGENET_DATA."""
+    held_out: tuple[str, ...] = ()
+    """Scenes that nothing is learned from, by the stem of the file seen after the storm."""
+    renderings: int = Field(3, ge=1, le=64)
+    """How many augmented views of each building are learned from."""
+    damaged_share: float = Field(0.1, ge=0, le=1)
+    """Share of the weight of the damaged that graded buildings have; the tiles have the rest."""
+    undamaged_share: float = Field(0.75, gt=0, le=1)
+    """The same among the undamaged; undamaged tiles have the rest (of two pictures, a tile seen
+    before the storm with another rendering of itself)."""
+
+
 class DataSettings(Settings):
     """What the network is trained on."""
 
@@ -101,6 +123,19 @@ class DataSettings(Settings):
     """Augmentation by name; see `data_prep.augmentation`."""
     limit: int | None = Field(None, ge=2)
     """Use only this many training tiles, half of each class; for quick trials."""
+    inputs: tuple[Picture, ...] = ("post",)
+    """The pictures that one chip is made of: `[post]`, or `[post, pre]` for pairs of one house."""
+    passes: tuple[str, ...] = ()
+    """Learn damage from tiles of these satellite passes only; without any, from all."""
+    graded: GradedSettings | None = None
+    """Graded buildings to learn from beside the tiles; for `training.optimizer: lbfgs`."""
+
+    @field_validator("inputs")
+    @classmethod
+    def _check_inputs(cls, value: tuple[Picture, ...]) -> tuple[Picture, ...]:
+        if value not in (("post",), ("post", "pre")):
+            raise ValueError("a chip is made of [post] or [post, pre]")
+        return value
 
 
 class ModelSettings(Settings):

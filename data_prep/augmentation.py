@@ -2,7 +2,7 @@
 
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -17,6 +17,10 @@ from damagenet.recipe import Choice
 
 Pixels = npt.NDArray[np.uint8]
 Steps = list[Any]  # albumentations ships no types
+
+PICTURES = ("image", "image_before")
+"""What albumentations calls the pictures of a chip."""
+RESAMPLED = {"interpolation": 2, "border_mode": 4, "p": 1.0}  # cv2: cubic, mirrored at the edge
 
 
 class NoParameters(Settings):
@@ -56,30 +60,59 @@ class StrongParameters(ColourParameters):
     """Share of the tiles that are blurred; likewise noise, compression and holes."""
 
 
+class RerenderParameters(Settings):
+    """What another rendering of the same picture changes: nothing that is damage."""
+
+    zoom: float = Field(0.12, ge=0, lt=1)
+    """Sides are scaled by 1 - zoom to 1 + zoom, both pictures of a chip alike."""
+    shift: float = Field(0.03, ge=0, lt=0.5)
+    """Largest shift of each picture on its own, as a share of the side: two pictures of one place
+    rarely lie exactly on each other."""
+    blur: tuple[float, float] = (0.4, 1.0)
+    """Deviation of the blur in pixels, from and to."""
+    light: float = Field(0.08, ge=0, lt=1)
+    """Largest change of brightness and of contrast."""
+    quality: tuple[int, int] = (75, 95)
+    """JPEG quality, from and to."""
+
+
 class Augmentation:
-    """A random change of one tile, reproducible from its seed.
+    """A random change of the pictures of one chip, reproducible from its seed.
 
     Args:
         name: Name in the table `AUGMENTATIONS`.
-        pipeline: An albumentations `Compose`, or None for no change.
+        together: An albumentations `Compose` that changes all pictures of a chip alike, or None.
+        apart: One that changes each picture on its own, afterwards, or None.
     """
 
-    def __init__(self, name: str, pipeline: Any | None) -> None:  # Any: albumentations is untyped
+    def __init__(
+        self, name: str, together: Any | None, apart: Any | None = None
+    ) -> None:  # Any: albumentations is untyped
         self.name = name
-        self._pipeline = pipeline
+        self._together = together
+        self._apart = apart
 
     def __call__(self, pixels: Pixels) -> Pixels:
         """Return the changed tile for uint8 pixels (H, W, 3); H and W stay."""
-        if self._pipeline is None:
-            return pixels
-        changed: Pixels = self._pipeline(image=pixels)["image"]
+        return self.pictures((pixels,))[0]
+
+    def pictures(self, pictures: Sequence[Pixels]) -> tuple[Pixels, ...]:
+        """Return the changed pictures of one chip, each uint8 (H, W, 3); at most two."""
+        changed = tuple(pictures)
+        if self._together is not None:
+            named = dict(zip(PICTURES, changed, strict=False))
+            found = self._together(**named)
+            changed = tuple(found[name] for name in named)
+        if self._apart is not None:
+            changed = tuple(self._apart(image=picture)["image"] for picture in changed)
         return changed
 
     def reseed(self, seed: int) -> None:
         """Start the random numbers anew from a seed within 0..2**32-1."""
-        if self._pipeline is not None:
-            # `set_random_seed` would give each step the same numbers: all flips or none.
-            self._pipeline.set_random_state(np.random.default_rng(seed), random.Random(seed))
+        for pipeline in (self._together, self._apart):
+            if pipeline is not None:
+                # `set_random_seed` would give each step the same numbers: all flips or none.
+                pipeline.set_random_state(np.random.default_rng(seed), random.Random(seed))
 
 
 def build_augmentation(choice: Choice, seed: int) -> Augmentation:
@@ -103,8 +136,14 @@ def build_augmentation(choice: Choice, seed: int) -> Augmentation:
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     import albumentations
 
-    steps = entry.steps(albumentations, settings)
-    augmentation = Augmentation(choice.name, albumentations.Compose(steps) if steps else None)
+    together, apart = (
+        albumentations.Compose(steps, additional_targets={PICTURES[1]: "image"}) if steps else None
+        for steps in (
+            entry.steps(albumentations, settings),
+            entry.apart(albumentations, settings) if entry.apart else [],
+        )
+    )
+    augmentation = Augmentation(choice.name, together, apart)
     augmentation.reseed(seed)
     return augmentation
 
@@ -158,12 +197,31 @@ def _strong(lib: ModuleType, parameters: StrongParameters) -> Steps:
     ]
 
 
+def _rerender(lib: ModuleType, parameters: RerenderParameters) -> Steps:
+    zoom = (1 - parameters.zoom, 1 + parameters.zoom)
+    return [lib.D4(p=1.0), lib.Affine(scale=zoom, keep_ratio=True, **RESAMPLED)]
+
+
+def _rerender_apart(lib: ModuleType, parameters: RerenderParameters) -> Steps:
+    shift, light = parameters.shift, parameters.light
+    return [
+        lib.Affine(translate_percent=(-shift, shift), **RESAMPLED),
+        lib.GaussianBlur(blur_limit=(5, 5), sigma_limit=parameters.blur, p=1.0),
+        lib.RandomBrightnessContrast(
+            brightness_limit=(-light, light), contrast_limit=(-light, light), p=1.0
+        ),
+        lib.ImageCompression(quality_range=parameters.quality, p=1.0),
+    ]
+
+
 @dataclass(frozen=True, slots=True)
 class _Entry:
     """A line of the table: the parameters an augmentation takes and the steps it is made of."""
 
     parameters: type[Settings]
     steps: Callable[[ModuleType, Any], Steps]  # Any: each takes its own parameters
+    apart: Callable[[ModuleType, Any], Steps] | None = None
+    """Steps that each picture of a chip goes through on its own, afterwards."""
 
 
 AUGMENTATIONS: dict[str, _Entry] = {
@@ -174,6 +232,8 @@ AUGMENTATIONS: dict[str, _Entry] = {
     "cao_choe": _Entry(CaoChoeParameters, _cao_choe),
     "colour": _Entry(ColourParameters, _colour),
     "strong": _Entry(StrongParameters, _strong),
+    "rerender": _Entry(RerenderParameters, _rerender, _rerender_apart),
 }
 """Every augmentation by name: none; flips; the eight symmetries of the square; the published
-recipe; `d4` with colour changes; that with blur, noise, compression and holes."""
+recipe; `d4` with colour changes; that with blur, noise, compression and holes; `d4` with another
+resampling, sharpness, light and compression, of two pictures each its own."""

@@ -25,7 +25,9 @@ class Chips:
     images: tuple[np.ndarray, ...]
     """One array per input picture: uint8 (N, 3, S, S), RGB, zero where not valid."""
     valid: np.ndarray
-    """bool (N, S, S): True where the scene has a picture."""
+    """bool (N, S, S): True where there is a picture, in every one of the inputs."""
+    scene_valid: np.ndarray | None = None
+    """bool (N, S, S): True where the scene has one, the first input; None where `valid` says it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,16 @@ PIXEL_COORDINATES = Affine(1, 0, 0, 0, -1, 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PixelGrid:
+    """A north-up grid on which a picture of the same ground may be laid."""
+
+    transform: Affine
+    crs: CRS
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NorthUp:
     """A dataset whose rows run west to east, from north to south."""
 
@@ -30,26 +40,31 @@ class NorthUp:
     warning: str = ""
 
 
-def north_up(dataset: DatasetReader, chip: ChipGround) -> NorthUp:
+def north_up(dataset: DatasetReader, chip: ChipGround, grid: PixelGrid | None = None) -> NorthUp:
     """Return the dataset itself if it is north-up, else a view of it that is.
 
     A rotated scene is warped straight onto the training pixel, so that its chips are resampled
     once; a mirrored one (south-up) is only turned over; one with ground control points is warped
-    onto pixels like its own.
+    onto pixels like its own. With a grid to go by, the view is in that grid's CRS, and what is not
+    north-up there is warped straight onto that grid.
 
     Args:
         dataset: Any opened raster.
         chip: What says how large the training pixel is.
+        grid: The grid to go by.
 
     Raises:
         SceneError: If its CRS is not understood or is not one of the Earth.
     """
     if dataset.gcps[0] and dataset.gcps[1] is not None and dataset.transform.is_identity:
-        return _warped_by_points(dataset, dataset.gcps[1])
+        return _warped_by_points(dataset, dataset.gcps[1] if grid is None else grid.crs)
     if dataset.crs is None or dataset.transform.is_identity:
         return _without_crs(dataset)
     transform = dataset.transform
-    if transform.b == transform.d == 0 and transform.a > 0 > transform.e:
+    straight = transform.b == transform.d == 0 and transform.a > 0 > transform.e
+    if grid is not None and not (straight and dataset.crs == grid.crs):
+        return _warped_onto(dataset, grid)
+    if straight:
         lonlat = to_lonlat(dataset.crs.to_wkt())
         return NorthUp(
             dataset=dataset,
@@ -94,8 +109,28 @@ def _warped(dataset: DatasetReader, chip: ChipGround) -> NorthUp:
     return NorthUp(dataset=view, transform=grid, crs=dataset.crs, lonlat=lonlat, native_m=native_m)
 
 
+def _warped_onto(dataset: DatasetReader, grid: PixelGrid) -> NorthUp:
+    """Return a view on exactly this grid."""
+    view = WarpedVRT(
+        dataset,
+        crs=grid.crs,
+        transform=grid.transform,
+        width=grid.width,
+        height=grid.height,
+        resampling=_method(dataset),
+        add_alpha=needs_alpha(dataset),
+    )
+    return NorthUp(
+        dataset=view,
+        transform=grid.transform,
+        crs=grid.crs,
+        lonlat=to_lonlat(grid.crs.to_wkt()),
+        native_m=_metres(dataset, dataset.transform, to_lonlat(dataset.crs.to_wkt())),
+    )
+
+
 def _warped_by_points(dataset: DatasetReader, crs: CRS) -> NorthUp:
-    """Return a view by ground control points, on the grid that GDAL suggests.
+    """Return a view by ground control points in this CRS, on the grid that GDAL suggests.
 
     rasterio 1.4 loses the points where a grid is given.
     """

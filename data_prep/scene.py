@@ -18,7 +18,7 @@ from data_prep.acquired import acquisition_time
 from data_prep.bands import choose_bands
 from data_prep.chips import Chips, cut_chips
 from data_prep.ground import pixel_metres, to_crs
-from data_prep.north_up import NorthUp, north_up
+from data_prep.north_up import NorthUp, PixelGrid, north_up
 from data_prep.opening import gdal_session, open_raster
 from data_prep.pixels import PixelSource
 from data_prep.survey import decimated, decimated_size, scene_scale, valid_share
@@ -73,8 +73,16 @@ class Scene:
         self._lonlat: Transformer | None = grid.lonlat
 
     @classmethod
-    def open(cls, path: Path, options: SceneOptions | None = None) -> "Scene":
+    def open(
+        cls, path: Path, options: SceneOptions | None = None, *, onto: PixelGrid | None = None
+    ) -> "Scene":
         """Open a scene for reading.
+
+        Args:
+            path: The file.
+            options: How it is opened.
+            onto: The grid of another scene: this one is then in its CRS, and on its very grid
+                unless it is north-up there by itself.
 
         Raises:
             SceneError: If the file is not a raster that may be opened, is damaged, has too few
@@ -86,7 +94,7 @@ class Scene:
         try:
             with gdal_session(path):
                 choice = choose_bands(file, options.bands)
-                grid = north_up(file, options.chip)
+                grid = north_up(file, options.chip, onto)
                 source = PixelSource(
                     dataset=grid.dataset,
                     choice=choice,

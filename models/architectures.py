@@ -64,7 +64,7 @@ def find_architecture(choice: Choice) -> Architecture:
     Raises:
         ConfigError: If the name or a parameter is unknown, or a value out of range.
     """
-    architecture = ARCHITECTURES.get(choice.name) or _backbone_architecture(choice.name)
+    architecture = ARCHITECTURES.get(choice.name) or _other_architecture(choice.name)
     for name, value in choice.parameters.items():
         if name not in architecture.limits:
             raise ConfigError(
@@ -75,15 +75,29 @@ def find_architecture(choice: Choice) -> Architecture:
     return architecture
 
 
-def _backbone_architecture(name: str) -> Architecture:
+def _other_architecture(name: str) -> Architecture:
     # torchvision takes a second to import, which our own networks need not wait for.
+    from models import texture
     from models.swap import Where
     from models.transfer.features import backbone_features
     from models.transfer.table import backbone_names, find_backbone
 
+    if name == texture.NAME:
+        return Architecture(
+            features=texture.lite0_texture,
+            smallest_px=texture.SMALLEST_PX,
+            limits={
+                "depth": (1, len(texture.READ_AFTER)),
+                "dropout": (0.0, 0.95),
+                "swap": get_args(Where),
+                "keep_clip": (False, True),
+            },
+            activation=None,
+            backbone=texture.texture_backbone(),
+        )
     backbone = find_backbone(name)
     if backbone is None:
-        choices = ", ".join([*sorted(ARCHITECTURES), *backbone_names(name)])
+        choices = ", ".join([*sorted(ARCHITECTURES), texture.NAME, *backbone_names(name)])
         raise ConfigError(f"unknown architecture {name!r}; choose one of: {choices}")
     return Architecture(
         features=partial(backbone_features, backbone),

@@ -42,7 +42,7 @@ class Classifier(nn.Module):
         return logits
 
     def embed(self, *images: torch.Tensor) -> torch.Tensor:
-        """Return the features (N, F) that the head is given; otherwise as `forward`."""
+        """Return what the head sees of the same images, (N, F); errors as `forward`."""
         if len(images) != self.images:
             raise ConfigError(f"the network takes {self.images} image(s) a chip, got {len(images)}")
         stacked = torch.cat([self.normalise(image) for image in images], dim=1)

@@ -93,7 +93,7 @@ FLOORS = (
     },
     {"damagenet.outputs"},
     {"damagenet.engine", "damagenet.training"},
-    {"damagenet.evaluation", "damagenet.study", "damagenet.totals"},
+    {"damagenet.evaluation", "damagenet.study", "damagenet.totals", "damagenet.adapt"},
     {"damagenet.cli"},
 )
 

@@ -7,11 +7,13 @@ import pytest
 from damagenet.cli import main
 
 COMMANDS = (
+    "adapt",
     "assess",
     "inspect",
     "train",
     "evaluate",
     "summarise",
+    "suggest",
     "study",
     "activations",
     "models",

@@ -293,8 +293,13 @@ def looks(probability, usable=None, imagery=None):
     probability = np.asarray(probability, float)
     usable = np.ones(len(probability)) if usable is None else np.asarray(usable, float)
     imagery = usable if imagery is None else np.asarray(imagery, float)
-    distance = 1.5 - probability
-    return ChipLooks(imagery=imagery, usable=usable, probability=probability, distance=distance)
+    return ChipLooks(
+        shown=imagery,
+        imagery=imagery,
+        usable=usable,
+        probability=probability,
+        distance=1.5 - probability,
+    )
 
 
 def verdict(rules, one, seen):

@@ -18,13 +18,14 @@ from damagenet.errors import BundleError, ConfigError, DataError, LeakError
 from damagenet.evaluation.evaluate import EvaluationSetup, evaluate_bundle, evaluate_recipe
 from damagenet.evaluation.fold_training import FoldCache, differences
 from damagenet.evaluation.options import PROTOCOLS
-from damagenet.evaluation.post_event import GRADES, find_scenes, scene_ground, window_grounds
+from damagenet.evaluation.post_event import GRADES, window_grounds
 from damagenet.evaluation.protocols import make_folds, training_key
 from damagenet.evaluation.score_report import write_cards, write_report
 from damagenet.evaluation.score_tables import report_tables
 from damagenet.evaluation.seen_ground import learned_tiles, require_unseen, seen_boxes, seen_tiles
 from damagenet.evaluation.truth import read_survey
 from damagenet.recipe import Choice, DataSettings, Recipe, TrainingSettings
+from data_prep.graded import find_scenes, scene_ground
 
 SCENE_PX = 400
 PIXEL_M = 0.467

@@ -40,6 +40,26 @@ def test_probabilities_are_the_calibrated_logits_of_the_network(bundle):
     assert p == pytest.approx(probabilities(logits, bundle.card.calibration), abs=1e-5)
 
 
+def test_embeddings_are_what_the_head_sees_and_give_the_same_logits(bundle):
+    predictor = Predictor(bundle, device="cpu", batch_size=4)
+    embeddings = predictor.embeddings((chips(10),))
+    assert embeddings.dtype == np.float32
+    assert embeddings.shape == (10, predictor.features)
+    stacked = bundle.network.normalise(torch.from_numpy(chips(10)))
+    with torch.inference_mode():
+        seen = bundle.network.features(stacked).numpy()
+    assert embeddings == pytest.approx(seen, abs=1e-4)
+    assert embeddings.std(axis=0).max() > 0
+    logits = predictor.head_logits(embeddings)
+    assert logits == pytest.approx(predictor.logits((chips(10),)), abs=1e-5)
+    assert predictor.embeddings((chips(0),)).shape == (0, predictor.features)
+
+
+def test_embeddings_of_wrong_chips_are_refused(bundle):
+    with pytest.raises(ConfigError, match="chips must be uint8"):
+        Predictor(bundle, device="cpu").embeddings((chips(2).astype(np.float32),))
+
+
 def test_the_bundles_own_network_is_left_alone(bundle):
     before = {name: value.clone() for name, value in bundle.network.state_dict().items()}
     Predictor(bundle, device="cpu").probabilities((chips(3),))

@@ -13,8 +13,9 @@ from affine import Affine
 from assessments import make_card
 from rasterio.errors import NotGeoreferencedWarning
 
-from damagenet.bundle import save_bundle
+from damagenet.bundle import MANIFEST_FILE, load_bundle, save_bundle
 from damagenet.card import Calibration, Card, ChipGround, Strangeness
+from damagenet.inference import Predictor
 from damagenet.recipe import Choice, ModelSettings
 from damagenet.strangeness import Neighbours
 from models.classifier import Classifier
@@ -33,6 +34,7 @@ def make_bundle(
     seed: int = 0,
     non_commercial: bool = False,
     chip: ChipGround = GROUND,
+    inputs: tuple[str, ...] = ("post",),
     compares: bool = False,
     **fields: object,
 ) -> Card:
@@ -48,6 +50,7 @@ def make_bundle(
         update={
             "model": model,
             "chip": chip,
+            "inputs": inputs,
             # Untrained logits lie close together; a low temperature spreads them over 0..1.
             "calibration": Calibration(temperature=0.02),
             "uncertain_band": (0.45, 0.55),
@@ -58,7 +61,11 @@ def make_bundle(
         | fields
     )
     network = build_network(
-        model, pixel_mean=card.pixel_mean, pixel_std=card.pixel_std, size_px=chip.size_px
+        model,
+        pixel_mean=card.pixel_mean,
+        pixel_std=card.pixel_std,
+        inputs=inputs,
+        size_px=chip.size_px,
     )
     manifest = pd.DataFrame({"lon": [-95.0], "lat": [29.0], "label": [1], "sha256": ["0" * 64]})
     neighbours = _made_neighbours(network.eval(), chip.size_px) if compares else None
@@ -71,6 +78,21 @@ def _made_neighbours(network: Classifier, size_px: int) -> Neighbours:
     chips = blocks.astype(np.uint8).repeat(8, axis=2).repeat(8, axis=3)
     with torch.inference_mode():
         return Neighbours.of(network.embed(torch.from_numpy(chips)))
+
+
+def make_divided_bundle(folder: Path, scene: Path) -> Card:
+    """Write a bundle like `make_bundle`, whose verdicts on a scene are damaged for half of it."""
+    make_bundle(folder)
+    bundle = load_bundle(str(folder))
+    with rasterio.open(scene) as file:
+        pixels = file.read()
+    rows, columns = pixels.shape[1] // SIZE_PX, pixels.shape[2] // SIZE_PX
+    cells = pixels.reshape(3, rows, SIZE_PX, columns, SIZE_PX).transpose(1, 3, 0, 2, 4)
+    chips = np.ascontiguousarray(cells).reshape(-1, 3, SIZE_PX, SIZE_PX)
+    logits = Predictor(bundle, device="cpu").logits((chips,))
+    fitted = Calibration(temperature=logits.std(), bias=-np.median(logits) / logits.std())
+    card = bundle.card.model_copy(update={"calibration": fitted})
+    return save_bundle(folder, card, bundle.network, pd.read_parquet(folder / MANIFEST_FILE))
 
 
 def make_scene(

@@ -112,11 +112,13 @@ def _score_by_all(recipe: Recipe | None, options: EvaluateOptions) -> "WholeRepo
 def _score(recipe: Recipe | None, options: EvaluateOptions) -> "EvaluationReport":
     """Score a recipe, or else the model of the options, by one protocol."""
     from damagenet.evaluation.evaluate import evaluate_bundle, evaluate_recipe
-    from damagenet.evaluation.fold_training import FoldCache
+    from damagenet.evaluation.fold_training import FoldCache, require_made_by
 
     setup = _setup(options)
     if recipe is None:
         return _keep(evaluate_bundle(options.model or "", setup), setup.out, options)
+    if options.card is not None:
+        require_made_by(options.card, recipe)
     cache = FoldCache(folder=setup.out / "networks", trained=options.trained, command=setup.command)
     return _keep(evaluate_recipe(recipe, setup, cache), setup.out, options)
 
@@ -138,10 +140,12 @@ def _setup(options: EvaluateOptions) -> "EvaluationSetup":
 
 def _keep(report: "EvaluationReport", out: Path, options: EvaluateOptions) -> "EvaluationReport":
     """Write the report, and the scores into the cards where that was asked for."""
-    from damagenet.evaluation.score_report import write_cards, write_report
+    from damagenet.evaluation.score_report import write_cards, write_recipe_card, write_report
 
     paths = write_report(out, report)
     cards = write_cards(report) if options.write_card else []
+    if options.card is not None:
+        cards.append(write_recipe_card(report, options.card))
     plots = f"{paths[0]} and {len(paths) - 1} reliability plots beside it"
     sys.stderr.write("".join(f"written: {path}\n" for path in [plots, *cards]))
     return report

@@ -7,6 +7,7 @@ import typer
 
 from damagenet.cli import (
     activations,
+    adapt,
     assess,
     data,
     demo,
@@ -14,6 +15,7 @@ from damagenet.cli import (
     inspect,
     models,
     study,
+    suggest,
     summarise,
     train,
 )
@@ -30,8 +32,10 @@ app = typer.Typer(
 app.command("assess")(assess.command)
 app.command("inspect")(inspect.command)
 app.command("train")(train.command)
+app.command("adapt")(adapt.command)
 app.command("evaluate")(evaluate.command)
 app.command("summarise")(summarise.command)
+app.command("suggest")(suggest.command)
 app.command("study")(study.command)
 app.command("demo")(demo.command)
 app.add_typer(activations.app, name="activations")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from damagenet.assessment import ASSESSMENT_FILE, Assessment, SceneInfo
 from damagenet.card import Card
+from damagenet.engine.before import Seen, find_pre, opened_pictures, scene_options
 from damagenet.engine.fingerprints import scene_sha256
 from damagenet.engine.inputs import Inputs
 from damagenet.engine.judging import Judge
@@ -28,7 +29,7 @@ from damagenet.engine.parts import (
     write_part,
 )
 from damagenet.engine.pieces import PieceMaker
-from damagenet.engine.work import plan_work, wkt
+from damagenet.engine.work import Work, plan_work, wkt
 from damagenet.errors import CancelledError, ConfigError, SceneError
 from damagenet.inference import Predictor
 from damagenet.labels import Kind
@@ -36,7 +37,7 @@ from damagenet.options import AssessOptions
 from damagenet.outputs.atomic import appears
 from data_prep.exclusion import Exclusion
 from data_prep.footprints import Buildings
-from data_prep.scene import Scene, SceneOptions, nothing_valid
+from data_prep.scene import Scene, nothing_valid
 from data_prep.windows import check_stride
 
 
@@ -65,17 +66,6 @@ class Listener:
 
     progress: Callable[[Progress], None] | None = None
     cancelled: Callable[[], bool] | None = None
-
-
-def scene_options(options: AssessOptions, card: Card) -> SceneOptions:
-    """Return how a scene is opened for an assessment with these options by this model."""
-    return SceneOptions(
-        bands=options.bands,
-        pixel_size=options.pixel_size,
-        allow_driver=options.allow_driver,
-        force_coarse=options.force_coarse,
-        chip=card.chip,
-    )
 
 
 def assess_scene(
@@ -130,15 +120,19 @@ def assess_opened(
     """Assess an open scene into its folder; otherwise as `assess_scene`."""
     check_options(options, predictor.bundle.card)
     started = time.perf_counter()
-    maker = _piece_maker(scene, options, predictor, inputs)
-    key = AssessmentKey.of(scene_sha256(scene.path), predictor.bundle.card, options, inputs.hashes)
+    card = predictor.bundle.card
+    work = plan_work(scene, card.chip, options, inputs.buildings)
+    pre = find_pre(scene, options)
+    hashes = inputs.hashes.model_copy(update={"pre": None if pre is None else pre.sha256})
+    key = AssessmentKey.of(scene_sha256(scene.path), card, options, hashes)
     open_parts(folder, key, resume=options.resume, overwrite=options.overwrite)
     known = read_assessment(folder)
     if known is not None and finished_parts(folder, known.parts_written) == known.parts_written:
-        return known.model_copy(update={"options": options, "card": predictor.bundle.card})
-    with whole_or_none(folder):
+        return known.model_copy(update={"options": options, "card": card})
+    with whole_or_none(folder), opened_pictures(scene, options, card, pre) as seen:
+        maker = piece_maker(seen, work, options, predictor, inputs)
         _make_parts(maker, folder, listener)
-    assessment = _assessment(maker, folder, options, key, started)
+    assessment = _assessment(maker, seen, folder, options, key=key, started=started)
     with appears(folder / ASSESSMENT_FILE) as path:
         path.write_text(assessment.model_dump_json(indent=2), encoding="utf-8")
     return assessment
@@ -176,14 +170,16 @@ def acquired_text(given: dt.datetime | dt.date | None) -> str:
     return "" if given is None else given.isoformat()
 
 
-def _piece_maker(
-    scene: Scene, options: AssessOptions, predictor: Predictor, inputs: Inputs
+def piece_maker(
+    seen: Seen, work: Work, options: AssessOptions, predictor: Predictor, inputs: Inputs
 ) -> PieceMaker:
-    acquired = scene.acquired or acquired_text(options.acquired)
+    """Return what the pieces of open pictures are made with."""
+    pictures, card = seen.pictures, predictor.bundle.card
+    acquired = pictures.scene.acquired or acquired_text(options.acquired)
     return PieceMaker(
-        scene=scene,
-        work=plan_work(scene, predictor.bundle.card.chip, options, inputs.buildings),
-        judge=Judge.of(scene, predictor.bundle.card, options, acquired=acquired),
+        pictures=pictures,
+        work=work,
+        judge=Judge.of(pictures.scene, card, options, acquired=acquired, pre=pictures.pre),
         predictor=predictor,
         exclusion=inputs.exclusion,
         check_clouds=options.clouds == "check",
@@ -199,7 +195,7 @@ def _make_parts(maker: PieceMaker, folder: Path, listener: Listener) -> None:
         if listener.progress is not None:
             listener.progress(
                 Progress(
-                    scene=maker.scene.path,
+                    scene=maker.pictures.scene.path,
                     units_done=done,
                     units_total=total,
                     units_kept=kept,
@@ -211,12 +207,12 @@ def _make_parts(maker: PieceMaker, folder: Path, listener: Listener) -> None:
     missing = range(first, len(sizes))
     with closing(maker.tables(missing)) as tables:
         for number in missing:
-            _stop_if_asked(maker.scene, listener)
+            _stop_if_asked(maker.pictures.scene, listener)
             write_part(folder, number, next(tables))
             done += sizes[number]
             tell()
     if maker.work.kind is Kind.CELL and not any_records(folder, len(sizes)):
-        raise SceneError(nothing_valid(maker.scene.path))
+        raise SceneError(nothing_valid(maker.pictures.scene.path))
 
 
 def _stop_if_asked(scene: Scene, listener: Listener) -> None:
@@ -226,8 +222,10 @@ def _stop_if_asked(scene: Scene, listener: Listener) -> None:
 
 def _assessment(
     maker: PieceMaker,
+    seen: Seen,
     folder: Path,
     options: AssessOptions,
+    *,
     key: AssessmentKey,
     started: float,
 ) -> Assessment:
@@ -236,7 +234,7 @@ def _assessment(
     return Assessment(
         stem=folder.name,
         folder=folder,
-        scene=_scene_info(maker.scene, key.scene, maker.judge.acquired),
+        scene=_scene_info(maker.pictures.scene, key.scene, maker.judge.acquired),
         kind=work.kind,
         geometry=work.geometry,
         crs=work.crs,
@@ -250,7 +248,8 @@ def _assessment(
         seconds=round(time.perf_counter() - started, 3),
         created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         strangeness=strangeness,
-        warnings=_warnings(maker),
+        warnings=(*_warnings(maker), *seen.warnings),
+        pre=seen.pre,
     )
 
 
@@ -278,7 +277,7 @@ def _scene_info(scene: Scene, sha256: str, acquired: str) -> SceneInfo:
 
 
 def _warnings(maker: PieceMaker) -> tuple[str, ...]:
-    found = list(maker.scene.warnings)
+    found = list(maker.pictures.scene.warnings)
     if not maker.judge.acquired:
         found.append("nobody says when the scene was taken: pass --acquired DATE")
     if maker.work.kind is Kind.BUILDING and not sum(maker.work.sizes):

@@ -14,8 +14,9 @@ from damagenet.engine.assess import (
     Progress,
     assess_opened,
     check_options,
-    scene_options,
 )
+from damagenet.engine.before import scene_options
+from damagenet.engine.disagreement import count_disagreement, show_disagreement
 from damagenet.engine.inputs import Inputs, read_inputs
 from damagenet.engine.out_folder import only_run, usable_folder
 from damagenet.engine.parts import whole_or_none
@@ -30,7 +31,7 @@ from damagenet.engine.run_record import (
     versions,
 )
 from damagenet.engine.run_result import RunProgress, RunResult
-from damagenet.engine.run_table import write_run_table
+from damagenet.engine.run_table import RunTable, write_run_table
 from damagenet.engine.scene_list import folder_names
 from damagenet.errors import CancelledError, ConfigError, DamageNetError
 from damagenet.inference import Predictor
@@ -85,14 +86,15 @@ def assess_scenes(
         )
         with RunLog(out, record, _new_run(options, predictor, inputs, command)) as log:
             assessments = list(_assess_each(scenes, runner, log, progress))
-        merged, warnings = write_run_table(out, log.record, options, inputs)
+        table = write_run_table(out, log.record, options, inputs)
+        told = _compare(out, table, inputs, log)
         _write_failures(out, log.run.failed)
     return RunResult(
         out=out,
         run=log.run,
         assessments=tuple(assessments),
-        merged=merged,
-        warnings=(*inputs.warnings, *warnings),
+        merged=table.files,
+        warnings=(*inputs.warnings, *table.warnings, *told),
     )
 
 
@@ -152,6 +154,15 @@ def _assess_each(
             continue
         log.add(_succeeded(path, assessment, started))
         yield assessment
+
+
+def _compare(out: Path, table: RunTable, inputs: Inputs, log: RunLog) -> tuple[str, ...]:
+    """Count where scenes contradict each other, show it, and return what must be said of it."""
+    if inputs.buildings is None or not table.assessments:
+        return ()
+    found = count_disagreement(table.assessments, buildings=len(inputs.buildings.frame))
+    log.compare(shared=found.shared, disagree=found.disagree)
+    return show_disagreement(out, found) if len(table.assessments) > 1 else ()
 
 
 def _numbered(

@@ -28,12 +28,14 @@ class ChipLooks:
     """What was seen in some chips, in their order.
 
     Attributes:
-        imagery: Share of each chip with pixels of the scene, 0..1, shape (N,).
+        shown: Share of each chip with pixels of the scene, 0..1, shape (N,).
+        imagery: The same with pixels of every picture that the model compares, shape (N,).
         usable: The same without excluded and without hidden ground, shape (N,).
         probability: Calibrated probability of damage, NaN where the chip was not judged, (N,).
         distance: Distance to the model's training tiles, NaN where it was not measured, (N,).
     """
 
+    shown: NDArray[np.float64]
     imagery: NDArray[np.float64]
     usable: NDArray[np.float64]
     probability: NDArray[np.float64]
@@ -42,13 +44,14 @@ class ChipLooks:
     @classmethod
     def nothing(cls) -> "ChipLooks":
         """Return what was seen in no chip."""
-        empty = np.empty(0)
-        return cls(imagery=empty, usable=empty, probability=empty, distance=empty)
+        none = np.empty(0)
+        return cls(shown=none, imagery=none, usable=none, probability=none, distance=none)
 
     @classmethod
     def joined(cls, looks: Sequence["ChipLooks"]) -> "ChipLooks":
         """Return what was seen in the chips of all these, one after the other."""
         return cls(
+            shown=np.concatenate([look.shown for look in looks]),
             imagery=np.concatenate([look.imagery for look in looks]),
             usable=np.concatenate([look.usable for look in looks]),
             probability=np.concatenate([look.probability for look in looks]),
@@ -58,6 +61,7 @@ class ChipLooks:
     def only(self, chips: NDArray[np.bool_]) -> "ChipLooks":
         """Return what was seen in some of the chips, bool (N,)."""
         return ChipLooks(
+            shown=self.shown[chips],
             imagery=self.imagery[chips],
             usable=self.usable[chips],
             probability=self.probability[chips],
@@ -96,8 +100,27 @@ class Judge:
     model: str
 
     @classmethod
-    def of(cls, scene: Scene, card: Card, options: AssessOptions, *, acquired: str) -> "Judge":
-        """Return the rules for a scene; raise ConfigError as `Rules.of`."""
+    def of(
+        cls,
+        scene: Scene,
+        card: Card,
+        options: AssessOptions,
+        *,
+        acquired: str,
+        pre: Scene | None = None,
+    ) -> "Judge":
+        """Return the rules for a scene.
+
+        Args:
+            scene: The open scene.
+            card: The model's.
+            options: Of the assessment.
+            acquired: When the scene was taken, ISO 8601 or empty.
+            pre: The picture before it, where there is one.
+
+        Raises:
+            ConfigError: As `Rules.of`.
+        """
         rules = Rules.of(card, options)
         return cls(
             calibration=rules.calibration,
@@ -108,7 +131,7 @@ class Judge:
             width=scene.width,
             height=scene.height,
             pixel_m=scene.pixel_m,
-            coarse=scene.coarse,
+            coarse=scene.coarse or (pre is not None and pre.coarse),
             acquired=acquired,
             model=model_id(card),
         )

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from damagenet.card import Card
 from damagenet.config import Settings
-from damagenet.engine.fingerprints import file_sha256, values_sha256
+from damagenet.engine.fingerprints import file_sha256, scene_sha256, values_sha256
 from damagenet.errors import FootprintError
 from damagenet.options import AssessOptions
 
@@ -45,13 +45,22 @@ class InputHashes(Settings):
     exclude: str | None = None
     """SHA-256 of --exclude."""
     pre: str | None = None
-    """SHA-256 of --pre."""
+    """SHA-256 of the picture before; none in a run's record where --pre is a folder of them."""
 
     @classmethod
     def of(cls, options: AssessOptions) -> "InputHashes":
-        """Hash the files that the options name; raise FootprintError if one cannot be read."""
-        paths = {"buildings": options.buildings, "exclude": options.exclude, "pre": options.pre}
-        return cls(**{name: _sha256(path) for name, path in paths.items()})
+        """Hash the files that the options name.
+
+        Raises:
+            FootprintError: If the buildings or the excluded ground cannot be read.
+            SceneError: If the picture before cannot be read.
+        """
+        pre = options.pre
+        return cls(
+            buildings=_sha256(options.buildings),
+            exclude=_sha256(options.exclude),
+            pre=None if pre is None or pre.is_dir() else scene_sha256(pre),
+        )
 
 
 class AssessmentKey(Settings):

@@ -20,7 +20,7 @@ from damagenet.inference import Predictor
 from damagenet.labels import Kind
 from data_prep.clouds import seen_ground
 from data_prep.exclusion import Exclusion
-from data_prep.scene import Scene
+from data_prep.pairing import Pictures
 from data_prep.windows import Unit
 
 
@@ -29,7 +29,7 @@ class PieceMaker:
     """All that the pieces of one scene are made with; a table depends on nothing else.
 
     Attributes:
-        scene: The open scene.
+        pictures: The open scene, with the picture before it for models that compare.
         work: Its units in pieces.
         judge: The rules of its verdicts.
         predictor: The model, on its device.
@@ -38,7 +38,7 @@ class PieceMaker:
         check_clouds: True where ground behind cloud, thick haze or too much light counts likewise.
     """
 
-    scene: Scene
+    pictures: Pictures
     work: Work
     judge: Judge
     predictor: Predictor
@@ -81,7 +81,7 @@ class PieceMaker:
         """Yield what is seen in each batch: one thread reads, a crew of others asks the model."""
         with (
             crew_of(self.predictor.device) as crew,
-            closing(prefetched(self._read, requests, ahead=1 + crew.workers)) as reads,
+            closing(prefetched(self.read, requests, ahead=1 + crew.workers)) as reads,
             closing(
                 prefetched(
                     self._look,
@@ -97,44 +97,50 @@ class PieceMaker:
     def _judged(self, units: Sequence[Unit], looks: ChipLooks) -> GeoDataFrame:
         if self.work.kind is Kind.CELL:
             owner = owners(units)
-            shown = np.bincount(owner, weights=looks.imagery, minlength=len(units)) > 0
+            shown = np.bincount(owner, weights=looks.shown, minlength=len(units)) > 0
             units, looks = list(compress(units, shown)), looks.only(shown[owner])
         records = self.judge.records(units, looks)
         return record_table(records, [unit.row for unit in units], self.work.places(units))
 
-    def _look(self, read: "_ReadBatch") -> ChipLooks:
+    def _look(self, read: "ReadBatch") -> ChipLooks:
         """Ask the model about one batch; runs in a thread of the crew."""
         probability, distance = np.full((2, len(read.judged)), np.nan)
         if read.judged.any():
             logits, distance[read.judged] = self.predictor.logits_and_distances(read.images)
             probability[read.judged] = probabilities(logits, self.judge.calibration)
         return ChipLooks(
-            imagery=read.imagery, usable=read.usable, probability=probability, distance=distance
+            shown=read.shown,
+            imagery=read.imagery,
+            usable=read.usable,
+            probability=probability,
+            distance=distance,
         )
 
-    def _read(self, windows: Sequence[Window]) -> "_ReadBatch":
+    def read(self, windows: Sequence[Window]) -> "ReadBatch":
         """Read one batch; runs in the reading thread, so it also sorts out what to judge."""
         size_px = self.predictor.bundle.card.chip.size_px
-        chips = self.scene.read_chips(windows, size_px=size_px)
+        chips = self.pictures.read_chips(windows, size_px=size_px)
         usable = chips.valid
         if self.check_clouds:
             for image in chips.images:
                 usable = seen_ground(image, usable)
         if self.exclusion is not None:
-            usable = usable & ~self.exclusion.covers(self.scene, windows, size_px)
+            usable = usable & ~self.exclusion.covers(self.pictures.scene, windows, size_px)
         imagery = _shares(chips.valid)
+        shown = imagery if chips.scene_valid is None else _shares(chips.scene_valid)
         shares = imagery if usable is chips.valid else _shares(usable)
         judged = self.judge.enough(shares)
         images = chips.images if judged.all() else tuple(image[judged] for image in chips.images)
-        return _ReadBatch(images=images, judged=judged, imagery=imagery, usable=shares)
+        return ReadBatch(images=images, judged=judged, shown=shown, imagery=imagery, usable=shares)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _ReadBatch:
+class ReadBatch:
     """One batch as the reading thread leaves it: N windows, of which M are to be judged."""
 
     images: tuple[NDArray[np.uint8], ...]  # each (M, 3, S, S)
     judged: NDArray[np.bool_]  # (N,)
+    shown: NDArray[np.float64]  # (N,)
     imagery: NDArray[np.float64]  # (N,)
     usable: NDArray[np.float64]  # (N,)
 

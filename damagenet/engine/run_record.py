@@ -71,6 +71,10 @@ class Run(Settings):
     versions: dict[str, str]
     device: str
     scenes: tuple[SceneRun, ...] = ()
+    shared: int | None = None
+    """Buildings of `damage.*` that several scenes call damaged or undamaged; None for cells."""
+    disagree: int | None = None
+    """Of these, how many are called damaged by one scene and undamaged by another."""
 
     @property
     def failed(self) -> tuple[SceneRun, ...]:
@@ -160,6 +164,10 @@ class RunLog:
     def add(self, scene: SceneRun) -> None:
         """Add what became of one scene."""
         self._update(scenes=(*self.run.scenes, scene))
+
+    def compare(self, *, shared: int, disagree: int) -> None:
+        """Add how often the scenes contradict each other."""
+        self._update(shared=shared, disagree=disagree)
 
     def __enter__(self) -> "RunLog":
         self._update()

@@ -1,6 +1,7 @@
 """Which scenes `DIR/damage.*` is made of, and in which formats."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from damagenet.assessment import Assessment
@@ -16,15 +17,27 @@ from damagenet.outputs.layer import VectorLayer
 TABLE_FORMATS = ("gpkg", "geojson", "parquet", "csv")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunTable:
+    """What `DIR/damage.*` has become.
+
+    Attributes:
+        files: The files written, none where no scene succeeded.
+        warnings: What must be said of them.
+        assessments: The scenes that they are made of.
+    """
+
+    files: tuple[Path, ...] = ()
+    warnings: tuple[str, ...] = ()
+    assessments: tuple[Assessment, ...] = ()
+
+
 def write_run_table(
     out: Path, record: RunRecord, options: AssessOptions, inputs: Inputs
-) -> tuple[tuple[Path, ...], tuple[str, ...]]:
+) -> RunTable:
     """Write `DIR/damage.*` over the scenes of all runs with the same buildings.
 
     Formats that an earlier run wrote are written again, so that no two of them disagree.
-
-    Returns:
-        The files written, none where no scene succeeded, and what must be said of them.
 
     Raises:
         OutputError: If a file cannot be written.
@@ -32,21 +45,23 @@ def write_run_table(
     folders = list(dict.fromkeys(record.folders().values()))
     alike = [name for name in folders if _same_buildings(out / name, inputs)]
     found = [read_assessment(out / name) for name in alike]
-    assessments = [one for one in found if one is not None]
+    assessments = tuple(one for one in found if one is not None)
     if not assessments:
-        return (), ()
+        return RunTable()
     warnings = _warnings(assessments, left_out=set(folders) - set(alike))
     try:
         layer = VectorLayer.of_run(assessments)
     except OutputError as err:
         # Each scene has its own files by now: a map of all of them is the smaller loss.
-        return (), (*warnings, f"no common map was written: {err}")
+        told = (*warnings, f"no common map was written: {err}")
+        return RunTable(warnings=told, assessments=assessments)
     formats = [
         name
         for name in TABLE_FORMATS
         if name in options.format or (out / f"damage.{name}").exists()
     ]
-    return tuple(write_merged(out, formats, layer, assessments, inputs.buildings)), warnings
+    files = write_merged(out, formats, layer, assessments, inputs.buildings)
+    return RunTable(files=tuple(files), warnings=warnings, assessments=assessments)
 
 
 def _same_buildings(folder: Path, inputs: Inputs) -> bool:

@@ -8,9 +8,8 @@ from damagenet.bundle import Bundle, load_bundle
 from damagenet.errors import DataError, LeakError
 from damagenet.evaluation.fold_training import FoldCache
 from damagenet.evaluation.options import Protocol
-from damagenet.evaluation.post_event import GradedScene, find_scenes, scene_ground
-from damagenet.evaluation.post_event_scores import score_scenes
-from damagenet.evaluation.protocols import Fold, make_folds, split_of
+from damagenet.evaluation.post_event_scores import Judged, judge_scenes, score_judged
+from damagenet.evaluation.protocols import ALL, Fold, make_folds, split_of
 from damagenet.evaluation.score_report import EvaluationReport, FoldScores
 from damagenet.evaluation.seen_ground import learned_tiles, require_unseen, seen_tiles
 from damagenet.evaluation.shortcuts import audit_shortcuts, unseen_rows
@@ -18,6 +17,7 @@ from damagenet.evaluation.tile_scores import score_rows, tile_probabilities
 from damagenet.inference import Predictor
 from damagenet.recipe import Recipe
 from damagenet.training.checks import check_recipe
+from data_prep.graded import GradedScene, after_name, find_scenes, scene_ground
 from data_prep.harvey import HarveyTiles
 
 
@@ -71,16 +71,21 @@ def evaluate_recipe(recipe: Recipe, setup: EvaluationSetup, cache: FoldCache) ->
     scenes = setup.scenes()
     recipe = setup.place(recipe)
     tiles = HarveyTiles.open(recipe.data.path)
-    outside = [scene_ground(scene) for scene in scenes]
-    folds = make_folds(setup.protocol, recipe, tiles, scene_grounds=outside)
+    folds = make_folds(
+        setup.protocol,
+        recipe,
+        tiles,
+        scene_grounds=[scene_ground(scene) for scene in scenes],
+        scene_names=[scene.name for scene in scenes if scene.after],
+    )
     cache.require_use(folds, tiles)
+    if scenes:
+        return _report(_score_scenes(folds, scenes, setup, cache, tiles), setup)
     published = setup.protocol == "published"
     scored: list[FoldScores] = []
     for fold in folds:
         bundle = cache.network(fold, tiles)
-        if scenes:
-            scored += score_scenes(bundle, scenes, setup.out, device=setup.device)
-        elif setup.protocol == "shortcuts":
+        if setup.protocol == "shortcuts":
             scored += audit_shortcuts(Predictor(bundle, device=setup.device), tiles, fold.test)
         else:
             scored.append(_score_tiles(bundle, fold, tiles, setup, leaks=published))
@@ -100,7 +105,8 @@ def evaluate_bundle(model: str, setup: EvaluationSetup) -> EvaluationReport:
     """
     bundle = load_bundle(model)
     if scenes := setup.scenes():
-        return _report(score_scenes(bundle, scenes, setup.out, device=setup.device), setup)
+        judged = judge_scenes(bundle, scenes, setup.out, device=setup.device)
+        return _report(score_judged(judged), setup)
     # Nothing is trained, so that only the tiles that are read count.
     recipe = setup.place(bundle.card.recipe)
     data = recipe.data.model_copy(update={"exclude_ground": (), "limit": None})
@@ -122,6 +128,22 @@ def evaluate_bundle(model: str, setup: EvaluationSetup) -> EvaluationReport:
     if not scored:
         raise refused[folds[0].name]
     return _report(scored, setup, {name: str(err) for name, err in refused.items()})
+
+
+def _score_scenes(
+    folds: list[Fold],
+    scenes: list[GradedScene],
+    setup: EvaluationSetup,
+    cache: FoldCache,
+    tiles: HarveyTiles,
+) -> list[FoldScores]:
+    """Score each fold's network on the scene it was kept from, or on all where there is one."""
+    judged: list[Judged] = []
+    for fold in folds:
+        kept_from = [scene for scene in scenes if fold.name in (ALL, after_name(scene))]
+        bundle = cache.network(fold, tiles)
+        judged += judge_scenes(bundle, kept_from, setup.out, device=setup.device)
+    return score_judged(judged)
 
 
 def _score_tiles(

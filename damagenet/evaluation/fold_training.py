@@ -13,6 +13,8 @@ from damagenet.bundle import CARD_FILE, MANIFEST_COLUMNS, Bundle, load_bundle, r
 from damagenet.bundle import MANIFEST_FILE as TILES_FILE
 from damagenet.errors import ConfigError, DataError, LeakError
 from damagenet.evaluation.protocols import Fold, shape_of, split_of, training_key
+from damagenet.recipe import Recipe
+from damagenet.training.head import is_solver
 from damagenet.training.train import BUNDLE, train
 from data_prep.harvey import HarveyTiles
 
@@ -97,9 +99,26 @@ def differences(folder: Path, fold: Fold, tiles: HarveyTiles) -> list[str]:
             f"it was trained on other tiles ({recipe.data.split}, {split.train.size} tiles) than "
             f"fold {fold.name} asks ({fold.recipe.data.split}, {fold.split.train.size})"
         ]
-    if not _holds_tiles(folder, tiles, split.train):
+    stepped = not is_solver(recipe.training.optimizer)
+    if stepped and not _holds_tiles(folder, tiles, split.train):
         return [f"its {TILES_FILE} does not list the training tiles of its own recipe"]
     return []
+
+
+def require_made_by(model: str, recipe: Recipe) -> None:
+    """Refuse a bundle that another recipe made.
+
+    Raises:
+        ConfigError: With the first setting that differs.
+        BundleError: If there is no such bundle.
+    """
+    made, asked = shape_of(read_card(model).recipe), shape_of(recipe)
+    for name in {**asked, **made}:
+        if asked.get(name) != made.get(name):
+            raise ConfigError(
+                f"--card {model} was made by another recipe: its {name} is {made.get(name)}, this "
+                f"one says {asked.get(name)}"
+            )
 
 
 def _holds_tiles(folder: Path, tiles: HarveyTiles, rows: npt.NDArray[np.int64]) -> bool:

@@ -9,12 +9,10 @@ from pydantic import Field
 from damagenet.config import Settings
 from damagenet.errors import ConfigError
 from damagenet.options import CommaSeparated
+from damagenet.recipe import DATA_VARIABLE
 
 Protocol = Literal["published", "deduplicated", "region", "acquisition", "post-event", "shortcuts"]
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
-
-DATA_VARIABLE = "DAMAGENET_DATA"
-"""Environment variable with the folder of real data, whose `xbd` holds the post-event scenes."""
 
 Words = Annotated[tuple[str, ...], CommaSeparated]
 
@@ -36,6 +34,8 @@ class EvaluateOptions(Settings):
     """Folder of xBD scenes for post-event; without it $DAMAGENET_DATA/xbd."""
     write_card: bool = False
     """Keep the scores in the cards of the bundles that were scored."""
+    card: str | None = None
+    """Keep the scores of a recipe's folds in the card of this bundle, which the recipe made."""
     truth: Path | None = None
     """Surveyed buildings that RESULTS is scored against."""
     field: str | None = None
@@ -72,7 +72,7 @@ def require_one_way(options: EvaluateOptions, *, results: bool, recipe: bool) ->
         ConfigError: If something is missing, or belongs to another way.
     """
     survey = ("truth", "field", "damaged", "undamaged", "ignore", "id_field")
-    network = ("protocol", "all", "model", "trained", "data", "xbd", "write_card")
+    network = ("protocol", "all", "model", "trained", "data", "xbd", "write_card", "card")
     if results:
         _refuse(options, network, "belongs to a protocol, not to RESULTS")
         missing = [f"--{name}" for name in survey[:3] if not getattr(options, name)]
@@ -90,7 +90,7 @@ def require_one_way(options: EvaluateOptions, *, results: bool, recipe: bool) ->
     if recipe == (options.model is not None):
         raise ConfigError("name either a recipe (-c) to train and score, or a --model to score")
     if not recipe:
-        _refuse(options, ("trained",), "needs a recipe (-c)")
+        _refuse(options, ("trained", "card"), "needs a recipe (-c)")
 
 
 def _refuse(options: EvaluateOptions, names: tuple[str, ...], why: str) -> None:

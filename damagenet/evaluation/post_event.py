@@ -8,11 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from rasterio.windows import Window
 
-from damagenet.card import ChipGround
+from damagenet.card import Card, ChipGround
 from damagenet.engine.assess import assess_scene
 from damagenet.engine.work import plan_work
 from damagenet.errors import DataError
@@ -21,33 +19,18 @@ from damagenet.inference import Predictor
 from damagenet.options import AssessOptions
 from damagenet.recipe import Bounds
 from data_prep.footprints import read_buildings
+from data_prep.graded import (
+    DAMAGED,
+    GRADE_FIELD,
+    UNDAMAGED,
+    UNGRADED,
+    GradedScene,
+    ground_of,
+)
 from data_prep.scene import Scene
 
-AFTER, BEFORE = "_post_disaster", "_pre_disaster"
-GRADE_FIELD = "subtype"
-GRADES = Words(
-    damaged=("minor-damage", "major-damage", "destroyed"),
-    undamaged=("no-damage",),
-    ignored=("un-classified",),
-)
-"""What xBD's grades (Gupta et al. 2019) mean here."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GradedScene:
-    """One xBD scene with its buildings.
-
-    Attributes:
-        name: Its file's stem.
-        path: The picture.
-        buildings: Footprints with grades (`subtype`), GeoJSON.
-        after: True for the picture taken after the storm; before it nothing is damaged.
-    """
-
-    name: str
-    path: Path
-    buildings: Path
-    after: bool
+GRADES = Words(damaged=DAMAGED, undamaged=UNDAMAGED, ignored=UNGRADED)
+"""What xBD's grades mean here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,34 +48,28 @@ class GradedUnits:
     left_out: dict[str, int]
 
 
-def find_scenes(folder: Path) -> list[GradedScene]:
-    """Return the scenes of a folder, those after the storm first, in alphabetical order.
+def comparable(scenes: Sequence[GradedScene], card: Card) -> list[GradedScene]:
+    """Return the scenes to score a model on; for one that compares, those after the storm alone.
+
+    Compared with itself a picture shows no change, so that such a model would score as it is made
+    and not as it judges, and no second picture from before the storm is at hand.
+    """
+    return [scene for scene in scenes if scene.after or "pre" not in card.inputs]
+
+
+def picture_before(scene: GradedScene) -> Path:
+    """Return the picture of the same place from before the storm.
 
     Raises:
-        DataError: If there is none, or a scene has no buildings.
+        DataError: If there is none beside the scene.
     """
-    scenes = [
-        GradedScene(
-            name=path.stem,
-            path=path,
-            buildings=path.with_suffix(".geojson"),
-            after=ending == AFTER,
+    path = scene.before
+    if not scene.after or not path.is_file():
+        raise DataError(
+            f"{scene.path} has no picture from before the storm to compare it with: put "
+            f"{path.name} beside it, or score a model that takes one picture"
         )
-        for ending in (AFTER, BEFORE)
-        for path in sorted(folder.glob(f"*{ending}.tif"))
-    ]
-    if not any(scene.after for scene in scenes):
-        raise DataError(f"{folder} holds no *{AFTER}.tif: name the folder of xBD scenes with --xbd")
-    bare = [scene.name for scene in scenes if not scene.buildings.is_file()]
-    if bare:
-        raise DataError(f"{folder}: {bare[0]}.tif has no {bare[0]}.geojson with its buildings")
-    return scenes
-
-
-def scene_ground(scene: GradedScene) -> Bounds:
-    """Return west, south, east, north in degrees of the ground that a scene shows."""
-    with Scene.open(scene.path) as opened:
-        return _box(opened, Window(0, 0, opened.width, opened.height))
+    return path
 
 
 def window_grounds(scene: GradedScene, ground: ChipGround) -> list[Bounds]:
@@ -105,24 +82,31 @@ def window_grounds(scene: GradedScene, ground: ChipGround) -> list[Bounds]:
     with Scene.open(scene.path) as opened:
         work = plan_work(opened, ground, AssessOptions(), read_buildings(scene.buildings))
         units = [unit for piece in range(len(work.sizes)) for unit in work.units(piece)]
-        return [_around(opened, unit.windows) for unit in units if unit.windows]
+        return [ground_of(opened, unit.windows) for unit in units if unit.windows]
 
 
 def judge_scene(scene: GradedScene, predictor: Predictor, out: Path) -> GradedUnits:
     """Assess the buildings of a scene and bring them together with their grades.
 
+    A model that compares two pictures is given the one from before the storm of the same place.
+
     Args:
-        scene: The scene.
+        scene: The scene, one of `comparable` for such a model.
         predictor: The model, on its device.
         out: Folder of this model's assessments; one that is there already is read back.
 
     Raises:
+        DataError: If the model compares two pictures and there is none from before the storm.
         DamageNetError: As `damagenet assess` does.
     """
     # The protocol counts every building, also those at the edge of a picture that `assess` leaves
     # unjudged by default, and those that a check of the picture would take out.
     options = AssessOptions(
-        buildings=scene.buildings, clouds="ignore", min_valid=0.0, overwrite=True
+        buildings=scene.buildings,
+        pre=picture_before(scene) if "pre" in predictor.bundle.card.inputs else None,
+        clouds="ignore",
+        min_valid=0.0,
+        overwrite=True,
     )
     assessment = assess_scene(
         scene.path,
@@ -150,18 +134,3 @@ def _with_truth(units: pd.DataFrame, scene: GradedScene) -> tuple[pd.DataFrame, 
     survey = read_survey(scene.buildings, GRADE_FIELD, GRADES)
     matched, join = join_survey(units, survey)
     return matched, join.truth_ignored
-
-
-def _around(scene: Scene, windows: Sequence[Window]) -> Bounds:
-    boxes = np.array([_box(scene, window) for window in windows])
-    west, south = boxes[:, :2].min(axis=0)
-    east, north = boxes[:, 2:].max(axis=0)
-    return float(west), float(south), float(east), float(north)
-
-
-def _box(scene: Scene, window: Window) -> Bounds:
-    """Return the ground of the part of a window that lies in the scene."""
-    columns = np.clip([window.col_off, window.col_off + window.width], 0, scene.width)
-    rows = np.clip([window.row_off, window.row_off + window.height], 0, scene.height)
-    lons, lats = scene.lonlat(np.repeat(columns, 2), np.tile(rows, 2))
-    return float(lons.min()), float(lats.min()), float(lons.max()), float(lats.max())

@@ -5,7 +5,8 @@ deduplicated   the same network, read on the test tiles that share no file and n
 region         a town held out alone, and two that are one satellite pass
 acquisition    each satellite pass held out alone
 shortcuts      the network and the tiles of deduplicated, with all cues but one taken away
-post-event     the recipe's own split without the ground of the xBD scenes, read on their buildings
+post-event     the recipe's own split without the ground of the xBD scenes, read on their buildings;
+               a recipe that learns from graded scenes leaves out one of them at a time
 """
 
 import hashlib
@@ -25,6 +26,8 @@ from data_prep.splits import Split, split_tiles
 
 REGION_FOLDS = ("victoria", "houston-south+houston-east")
 """Regions held out together are one satellite pass."""
+LEARNED = {"inputs", "passes", "graded"}
+"""Settings of the data that say what is learned from beside the tiles of the split."""
 ALL = "all"
 """Fold of a protocol that has no other."""
 
@@ -54,6 +57,7 @@ def make_folds(
     tiles: HarveyTiles,
     *,
     scene_grounds: Sequence[Bounds] = (),
+    scene_names: Sequence[str] = (),
 ) -> list[Fold]:
     """Return the folds of a protocol with their recipes and tiles.
 
@@ -63,6 +67,7 @@ def make_folds(
             protocols have their own.
         tiles: The prepared data set.
         scene_grounds: Ground of the post-event scenes, which no tile may touch there.
+        scene_names: Scenes seen after the storm that post-event reads.
 
     Raises:
         LeakError: If a split leaks that must not.
@@ -80,16 +85,28 @@ def make_folds(
         return [_held_out(recipe, tiles, protocol, name) for name in _passes(tiles)]
     excluded = (*recipe.data.exclude_ground, *scene_grounds)
     kept_off = _with_data(recipe, {"exclude_ground": excluded})
-    split = split_of(kept_off, tiles)
+    graded = recipe.data.graded
+    if graded is None:
+        return [_on_scenes(kept_off, tiles, protocol, ALL)]
     return [
-        Fold(
-            protocol=protocol,
-            name=ALL,
-            recipe=kept_off,
-            split=split,
-            test=np.empty(0, dtype=np.int64),
+        _on_scenes(
+            _with_data(
+                kept_off,
+                {"graded": graded.model_copy(update={"held_out": (*graded.held_out, name)})},
+            ),
+            tiles,
+            protocol,
+            name,
         )
+        for name in scene_names
     ]
+
+
+def _on_scenes(recipe: Recipe, tiles: HarveyTiles, protocol: Protocol, name: str) -> Fold:
+    """Return a fold whose test are no tiles but buildings of scenes."""
+    nothing = np.empty(0, dtype=np.int64)
+    split = split_of(recipe, tiles)
+    return Fold(protocol=protocol, name=name, recipe=recipe, split=split, test=nothing)
 
 
 def training_key(recipe: Recipe, tiles: HarveyTiles, split: Split) -> str:
@@ -112,8 +129,12 @@ def training_key(recipe: Recipe, tiles: HarveyTiles, split: Split) -> str:
 def shape_of(recipe: Recipe) -> dict[str, object]:
     """Return the settings that shape the weights beside the tiles, by their dotted names."""
     whole = recipe.model_dump(mode="json")
+    learned = recipe.data.model_dump(
+        mode="json", include=LEARNED, exclude={"graded": {"path"}}, exclude_defaults=True
+    )
     sections = {
         "data.augmentation": whole["data"]["augmentation"],
+        **{f"data.{name}": value for name, value in learned.items()},
         "model": whole["model"],
         "training": whole["training"],
     }

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from damagenet.bundle import CARD_FILE, with_scores
+from damagenet.bundle import CARD_FILE, find_bundle, with_scores
 from damagenet.card import Score
 from damagenet.config import Settings
 from damagenet.evaluation.metrics import METRICS
@@ -45,10 +45,11 @@ class FoldScores(Settings):
     """What was scored: tiles or buildings."""
     model: str
     """Name and short hash of the network."""
-    bundle: Path
-    """Its folder."""
-    threshold: float
-    """Probability from which a unit counts as damaged, from the bundle."""
+    bundle: Path | None
+    """Its folder; None where several networks are counted together."""
+    threshold: float | None
+    """Probability from which a unit counts as damaged, from the bundle; None where each of several
+    networks has its own."""
     scores: Scores
     left_out: dict[str, int] = Field(default_factory=dict)
     """Units that were not scored, by reason."""
@@ -128,8 +129,31 @@ def write_cards(report: EvaluationReport) -> list[Path]:
         BundleError: If a bundle is gone.
         OutputError: If a card cannot be written.
     """
-    folders = dict.fromkeys(fold.bundle for fold in report.folds)
+    folders = dict.fromkeys(fold.bundle for fold in report.folds if fold.bundle is not None)
     for folder in folders:
         own = [fold for fold in report.folds if fold.bundle == folder]
         with_scores(folder, card_scores(report.protocol, own))
     return [folder / CARD_FILE for folder in folders]
+
+
+def write_recipe_card(report: EvaluationReport, model: str) -> Path:
+    """Keep the scores of a recipe's folds in the card of a bundle that the whole recipe made.
+
+    Args:
+        report: Of the recipe; each note says that the score is a fold's.
+        model: Folder of the bundle.
+
+    Raises:
+        BundleError: If there is no such bundle.
+        OutputError: If its card cannot be written.
+    """
+    scores = [
+        score.model_copy(update={"note": f"{FOLD_NOTE}; {score.note}".rstrip("; ")})
+        for score in card_scores(report.protocol, report.folds)
+    ]
+    folder = find_bundle(model)
+    with_scores(folder, scores)
+    return folder / CARD_FILE
+
+
+FOLD_NOTE = "of networks by the same recipe, each scored on what it was kept from"

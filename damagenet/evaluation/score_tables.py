@@ -38,6 +38,8 @@ def report_tables(report: EvaluationReport | SurveyReport) -> Iterator[Table | s
         yield f"{fold_name}: not scored: {why}"
     yield from interval_remark([fold.scores for fold in report.folds])
     for model, threshold in dict.fromkeys((fold.model, fold.threshold) for fold in report.folds):
+        if threshold is None:
+            continue
         yield f"{model}: damaged from p = {threshold:.3f}; 95 % intervals below the figures"
 
 
@@ -77,6 +79,11 @@ def _verdicts(units: SurveyedUnits) -> str:
 
 def _remarks(fold: FoldScores) -> Iterator[str]:
     yield f"{fold.fold}: {_confusion(fold.scores)}"
+    if fold.scores.calibration_limit is not None:
+        yield (
+            f"{fold.fold}: probabilities that mean what they say would show a calibration error "
+            f"up to {fold.scores.calibration_limit:.3f} (95 % of draws)"
+        )
     if fold.note:
         yield f"{fold.fold}: {fold.note}"
     if fold.left_out:

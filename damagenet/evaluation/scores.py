@@ -13,7 +13,14 @@ from damagenet.evaluation.intervals import (
     block_multiplicities,
     percentile_interval,
 )
-from damagenet.evaluation.metrics import METRICS, Floats, Sample, make_sample, measure
+from damagenet.evaluation.metrics import (
+    METRICS,
+    Floats,
+    Sample,
+    equal_mass_bins,
+    make_sample,
+    measure,
+)
 
 
 class Estimate(Settings):
@@ -54,6 +61,9 @@ class Scores(Settings):
     auroc: Estimate
     brier: Estimate
     calibration_error: Estimate
+    calibration_limit: float | None = None
+    """What the calibration error stays below in 95 % of draws where labels are drawn with these
+    very probabilities: few units show an error even where there is none."""
     recall: Estimate
     false_alarm_rate: Estimate
     precision: Estimate
@@ -70,6 +80,7 @@ class Scores(Settings):
         return found
 
 
+LIMIT_DRAWS = 500
 SHARES = ("accuracy", "recall", "false_alarm_rate", "precision")
 """Metrics that are k of n, for which an exact binomial interval exists."""
 
@@ -124,8 +135,25 @@ def score_sample(sample: Sample, *, resamples: int = RESAMPLES, seed: int = 0) -
             undamaged_kept=kept,
         ),
         always_damaged_accuracy=(found + missed) / decided if decided else None,
+        calibration_limit=calibration_limit(sample.p, seed=seed),
         **{metric: _estimate(sample, metric, weights) for metric in METRICS},
     )
+
+
+def calibration_limit(p: Floats, *, seed: int = 0) -> float:
+    """Return the 95th percentile of the calibration error of labels drawn with probability `p`.
+
+    Args:
+        p: Probabilities of damage (N,), 0..1.
+        seed: Seed of the draws.
+    """
+    bins = equal_mass_bins(p)
+    rng = np.random.default_rng(seed)
+    errors = np.empty(LIMIT_DRAWS)
+    for draw in range(LIMIT_DRAWS):
+        gaps = np.bincount(bins, weights=p - (rng.random(p.size) < p))
+        errors[draw] = np.abs(gaps).sum() / p.size
+    return float(np.quantile(errors, 0.95))
 
 
 def _estimate(sample: Sample, metric: str, weights: Floats | None) -> Estimate:

@@ -11,6 +11,7 @@ from PIL import Image
 
 from damagenet.card import ChipGround
 from damagenet.outputs.highlights import Highlight
+from data_prep.pairing import Pictures
 from data_prep.scene import Scene
 from data_prep.windows import chip_size
 
@@ -49,17 +50,18 @@ def scene_picture(scene: Scene) -> Picture:
 
 
 def chip_pictures(
-    scene: Scene, highlights: Sequence[Highlight], ground: ChipGround
+    pictures: Pictures, highlights: Sequence[Highlight], ground: ChipGround
 ) -> list[Picture]:
-    """Return the chip around the centre of each unit, as the model saw it."""
+    """Return the chip around the centre of each unit, as the model saw it, the one before first."""
     if not highlights:
         return []
-    size = chip_size(scene.pixel_m, ground)
+    size = chip_size(pictures.scene.pixel_m, ground)
     windows = [size.around(one.col, one.row) for one in highlights]
-    chips = scene.read_chips(windows, size_px=ground.size_px)
-    return [
-        _picture(pixels, valid) for pixels, valid in zip(chips.images[0], chips.valid, strict=True)
-    ]
+    chips = pictures.read_chips(windows, size_px=ground.size_px)
+    # As time goes: left is before the storm, right is after it.
+    beside = np.concatenate(chips.images[::-1], axis=3)
+    valid = np.concatenate([chips.valid] * len(chips.images), axis=2)
+    return [_picture(*chip) for chip in zip(beside, valid, strict=True)]
 
 
 def _picture(

@@ -11,6 +11,7 @@ from damagenet.assessment import Assessment
 from damagenet.card import ChipGround
 from damagenet.outputs.atomic import appears
 from damagenet.outputs.batches import Batches
+from damagenet.outputs.compared import compared_section
 from damagenet.outputs.highlights import SHOWN, Highlight, Highlights
 from damagenet.outputs.histogram import Histogram
 from damagenet.outputs.marks import BinMarks, UnitMarks, make_marks
@@ -22,6 +23,7 @@ from damagenet.outputs.templates import page_template
 from damagenet.outputs.totals import read_totals
 from damagenet.outputs.totals_section import totals_section
 from damagenet.outputs.words import MEANINGS, REASONS, advice
+from data_prep.pairing import Pictures
 from data_prep.scene import Scene
 
 
@@ -45,7 +47,7 @@ class Gallery:
 
 
 def write_report(
-    path: Path, assessment: Assessment, batches: Batches, scene: Scene, files: Sequence[str]
+    path: Path, assessment: Assessment, batches: Batches, pictures: Pictures, files: Sequence[str]
 ) -> None:
     """Write the page.
 
@@ -53,7 +55,7 @@ def write_report(
         path: Where it appears.
         assessment: What it is about.
         batches: All records.
-        scene: The open scene, for its picture and chips.
+        pictures: The open scene, for its picture and chips, and the one before it.
         files: Names of the other files in the folder.
 
     Raises:
@@ -61,11 +63,14 @@ def write_report(
         SceneError: If the scene turns out to be damaged.
     """
     with appears(path) as temporary:
-        page = _render(assessment, batches, scene, files)
+        page = _render(assessment, batches, pictures, files)
         temporary.write_text(page, encoding="utf-8")
 
 
-def _render(assessment: Assessment, batches: Batches, scene: Scene, files: Sequence[str]) -> str:
+def _render(
+    assessment: Assessment, batches: Batches, pictures: Pictures, files: Sequence[str]
+) -> str:
+    scene = pictures.scene
     width, height = picture_size(scene)
     marks = make_marks(
         units=assessment.counts.units,
@@ -89,7 +94,7 @@ def _render(assessment: Assessment, batches: Batches, scene: Scene, files: Seque
         picture=picture,
         map_data=_json(_map_data(assessment, marks, picture, scene)),
         aggregated=isinstance(marks, BinMarks),
-        galleries=_galleries(assessment, highlights, scene, marks.scale),
+        galleries=_galleries(assessment, highlights, pictures, marks.scale),
         listed=highlights.damaged,
         histogram=Histogram(highlights.histogram.tolist(), used_threshold(assessment)),
         scale=marks.scale,
@@ -101,6 +106,8 @@ def _render(assessment: Assessment, batches: Batches, scene: Scene, files: Seque
         advice=advice(assessment.card),
         window=_window(assessment.card.chip),
         totals=totals_section(read_totals(assessment.folder, assessment.key)),
+        # Filled in when all scenes of the run are there.
+        compared=compared_section(None),
         version=__version__,
     )
 
@@ -122,7 +129,7 @@ def _map_data(
 
 
 def _galleries(
-    assessment: Assessment, highlights: Highlights, scene: Scene, scale: tuple[float, float]
+    assessment: Assessment, highlights: Highlights, pictures: Pictures, scale: tuple[float, float]
 ) -> list[Gallery]:
     rows = (
         ("Surest damaged", "Highest probability of damage.", highlights.damaged),
@@ -130,15 +137,13 @@ def _galleries(
         ("Least sure", "Nearest to the threshold: check these by eye.", highlights.unsure),
     )
     wanted = [one for _, _, units in rows for one in units[:SHOWN]]
-    pictures = iter(chip_pictures(scene, wanted, assessment.card.chip))
+    shown = iter(chip_pictures(pictures, wanted, assessment.card.chip))
     return [
         Gallery(
             title=title,
             note=note,
             thumbnails=tuple(
-                Thumbnail(
-                    unit=one, picture=next(pictures), x=one.col * scale[0], y=one.row * scale[1]
-                )
+                Thumbnail(unit=one, picture=next(shown), x=one.col * scale[0], y=one.row * scale[1])
                 for one in units[:SHOWN]
             ),
         )

@@ -55,6 +55,11 @@ def _document(geometry: Geometry, *, raster: bool) -> str:
         _add_ramp(root)
     _add_labels(root, geometry)
     Xml.SubElement(root, "layerGeometryType").text = "2" if geometry == "polygon" else "0"
+    return qml_document(root)
+
+
+def qml_document(root: Xml.Element) -> str:
+    """Return the text of a QGIS style file."""
     Xml.indent(root)
     doctype = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>"
     return f"{doctype}\n{Xml.tostring(root, encoding='unicode')}\n"
@@ -72,16 +77,24 @@ def _add_labels(root: Xml.Element, geometry: Geometry) -> None:
         kind = "fill" if geometry == "polygon" else "marker"
         symbol = Xml.SubElement(symbols, "symbol", type=kind, name=name, alpha="1")
         if geometry == "point":
-            _add_marker(symbol, colour, MARKERS[label])
+            add_marker(symbol, colour, MARKERS[label])
         elif label == "not-judged":
             _add_hatch(symbol, colour)
         else:
-            _add_fill(symbol, colour, OUTLINES[label])
+            add_fill(symbol, colour, OUTLINES[label])
 
 
-def _add_fill(symbol: Xml.Element, colour: str, outline: str) -> None:
+def add_fill(symbol: Xml.Element, colour: str, outline: str, *, opacity: int = 140) -> None:
+    """Fill a polygon's symbol.
+
+    Args:
+        symbol: Where it is added.
+        colour: As in #1b8a7a.
+        outline: Of the kinds of line, in QGIS words.
+        opacity: Of the inside, 0 to 255.
+    """
     options = {
-        "color": _rgba(colour, 140),
+        "color": _rgba(colour, opacity),
         "outline_color": _rgba(colour, 255),
         "outline_style": outline,
         "outline_width": "0.4",
@@ -100,7 +113,8 @@ def _add_hatch(symbol: Xml.Element, colour: str) -> None:
     _add_layer(symbol, "SimpleFill", options)
 
 
-def _add_marker(symbol: Xml.Element, colour: str, shape: str) -> None:
+def add_marker(symbol: Xml.Element, colour: str, shape: str) -> None:
+    """Give a point's symbol a shape, in QGIS words."""
     options = {
         "name": shape,
         "color": _rgba(colour, 230),

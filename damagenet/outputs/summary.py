@@ -3,15 +3,20 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from damagenet import __version__
-from damagenet.assessment import Assessment, Counts, SceneInfo
+from damagenet.assessment import Assessment, Counts, PreInfo, SceneInfo
 from damagenet.card import Card, Score
 from damagenet.config import Settings
+from damagenet.errors import OutputError
 from damagenet.outputs.atomic import appears
+from damagenet.outputs.compared import Compared
 from damagenet.outputs.trust import promised, trust
 from damagenet.outputs.words import CLOUD_NOTES, MEANINGS, REASONS, WINDOW_NOTE
 from damagenet.rules import Rules
 
+SUMMARY_FILE = "summary.json"
 SUMMARY_FORMAT = 1
 
 
@@ -82,6 +87,8 @@ class Summary(Settings):
     kind: str
     """building or cell"""
     scene: SceneInfo
+    pre: PreInfo | None = None
+    """The picture before the storm and its shift, where the model compares two."""
     model: ModelSummary
     warnings: tuple[str, ...]
     files: tuple[str, ...]
@@ -91,6 +98,8 @@ class Summary(Settings):
     seconds: float
     damagenet: str
     """Version of damagenet."""
+    compared: Compared | None = None
+    """What other scenes of the run say of the same buildings; None where there are none."""
 
 
 def summarise(assessment: Assessment, files: Sequence[str] = ()) -> Summary:
@@ -127,6 +136,7 @@ def summarise(assessment: Assessment, files: Sequence[str] = ()) -> Summary:
         ),
         kind=assessment.kind.value,
         scene=assessment.scene,
+        pre=assessment.pre,
         model=_model(card, rules),
         warnings=assessment.warnings,
         files=tuple(files),
@@ -142,6 +152,21 @@ def write_summary(path: Path, assessment: Assessment, files: Sequence[str]) -> N
     with appears(path) as temporary:
         text = summarise(assessment, files).model_dump_json(indent=2)
         temporary.write_text(f"{text}\n", encoding="utf-8")
+
+
+def with_compared(path: Path, compared: Compared) -> None:
+    """Put into a summary on disk what other scenes say of the same buildings.
+
+    Raises:
+        OutputError: If the file cannot be read or written.
+    """
+    try:
+        summary = Summary.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValidationError) as err:
+        raise OutputError(f"{path} is no summary of damagenet: assess the scene again") from err
+    updated = summary.model_copy(update={"compared": compared if compared.shared else None})
+    with appears(path) as temporary:
+        temporary.write_text(f"{updated.model_dump_json(indent=2)}\n", encoding="utf-8")
 
 
 def used_threshold(assessment: Assessment) -> float:

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from damagenet.errors import OutputError
-from damagenet.outputs.atomic import appears, unwritable
+from damagenet.outputs.marked_place import put_in_place
 from damagenet.outputs.templates import page_template
 from damagenet.outputs.totals import METHODS, TOTALS_FOLDER, Totals
 
@@ -40,17 +39,4 @@ def show_in_report(path: Path, totals: Totals) -> bool:
     Raises:
         OutputError: If the page cannot be read or written.
     """
-    try:
-        page = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as err:
-        raise OutputError(f"cannot read {path}: {err}; assess the scene again") from err
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        return False
-    with appears(path) as temporary:
-        try:
-            temporary.write_text(before + totals_section(totals) + after, encoding="utf-8")
-        except OSError as err:
-            raise unwritable(path, err) from err
-    return True
+    return put_in_place(path, totals_section(totals), begin=BEGIN, end=END)

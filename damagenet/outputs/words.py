@@ -20,7 +20,7 @@ MEANINGS: dict[str, str] = {
 
 REASONS: dict[str, str] = {
     "outside": "The unit lies outside the scene.",
-    "no-imagery": "Too few usable pixels of the scene cover it.",
+    "no-imagery": "Too few usable pixels cover it, in the scene or in the picture before it.",
     "obscured": "Cloud, thick haze, blown-out pixels or an excluded area hides it.",
     "forced-coarse": "Judged although the scene is too coarse for the model (--force-coarse).",
 }

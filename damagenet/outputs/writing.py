@@ -1,8 +1,8 @@
 """Write what a person opens: the files of one scene, and the tables of a whole run."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -13,8 +13,9 @@ from damagenet.outputs.geopackage import write_geopackage
 from damagenet.outputs.layer import VectorLayer, check_formats
 from damagenet.outputs.raster import write_cog
 from damagenet.outputs.report import write_report
-from damagenet.outputs.summary import write_summary
+from damagenet.outputs.summary import SUMMARY_FILE, write_summary
 from damagenet.outputs.tables import write_csv, write_geoparquet
+from data_prep.pairing import Pictures, open_pre
 from data_prep.scene import Scene, SceneOptions
 
 TABLE_WRITERS: dict[str, Callable[[Path, VectorLayer, Iterable[Batch]], None]] = {
@@ -70,7 +71,7 @@ def write_outputs(
         others,
     )
     paths = [*tables, *map_files, *report]
-    path = folder / "summary.json"
+    path = folder / SUMMARY_FILE
     write_summary(path, assessment, [path.name for path in paths])
     return [*paths, path]
 
@@ -122,8 +123,8 @@ def _write_report(
     scene: Scene | None,
     others: Sequence[str],
 ) -> None:
-    with _opened(assessment, scene) as source:
-        write_report(path, assessment, batches, source, others)
+    with _opened(assessment, scene) as pictures:
+        write_report(path, assessment, batches, pictures, others)
 
 
 def _side_by_side(first: Sequence[Job], *others: Sequence[Job]) -> None:
@@ -148,18 +149,21 @@ def _in_turn(jobs: Sequence[Job]) -> None:
         job()
 
 
-def _opened(assessment: Assessment, scene: Scene | None) -> AbstractContextManager[Scene]:
-    """Return the scene as it was assessed, opening it where it is not given."""
-    if scene is not None:
-        return nullcontext(scene)
-    options = assessment.options
-    return Scene.open(
-        assessment.scene.path,
-        SceneOptions(
-            bands=options.bands,
-            pixel_size=options.pixel_size,
-            allow_driver=options.allow_driver,
-            force_coarse=options.force_coarse,
-            chip=assessment.card.chip,
-        ),
+@contextmanager
+def _opened(assessment: Assessment, scene: Scene | None) -> Iterator[Pictures]:
+    """Yield the pictures as they were assessed, opening those that are not given."""
+    options, pre = assessment.options, assessment.pre
+    opening = SceneOptions(
+        bands=options.bands,
+        pixel_size=options.pixel_size,
+        allow_driver=options.allow_driver,
+        force_coarse=options.force_coarse,
+        chip=assessment.card.chip,
     )
+    with ExitStack() as opened:
+        after = scene or opened.enter_context(Scene.open(assessment.scene.path, opening))
+        if pre is None:
+            yield Pictures(scene=after)
+            return
+        before = opened.enter_context(open_pre(pre.path, after, opening, shift=pre.shift))
+        yield Pictures(scene=after, pre=before, shift=pre.shift)

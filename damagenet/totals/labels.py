@@ -74,12 +74,23 @@ def read_labels(
     known, random, damaged = np.zeros((3, len(units)), dtype=bool)
     rows = matched["row"].to_numpy()
     known[rows] = True
-    random[rows] = _drawn_at_random(matched["drawn"], survey, path, all_random=all_random)
+    random[rows] = drawn_at_random(matched["drawn"], survey, path, all_random=all_random)
     damaged[rows] = matched["damaged_in_truth"].to_numpy(dtype=bool)
     return Labels(known=known, random=random, damaged=damaged, join=join)
 
 
-def _drawn_at_random(drawn: pd.Series, survey: Survey, path: Path, *, all_random: bool) -> Bools:
+def drawn_at_random(drawn: pd.Series, survey: Survey, path: Path, *, all_random: bool) -> Bools:
+    """Return where the column `drawn` says `random`, or everywhere with `all_random`, bool (N,).
+
+    Args:
+        drawn: Words of N labels.
+        survey: All labels of the file.
+        path: The file.
+        all_random: Take all for drawn at random, where no word is there.
+
+    Raises:
+        EvaluationError: If a word is nearly `random`, or `all_random` contradicts the column.
+    """
     words = survey.frame["drawn"].unique().tolist()
     slips = [word for word in get_close_matches(RANDOM, words, 4, SLIP_CUTOFF) if word != RANDOM]
     if slips:

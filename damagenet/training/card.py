@@ -15,7 +15,15 @@ from damagenet.calibration import (
     probabilities,
     uncertain_band,
 )
-from damagenet.card import FORMAT_VERSION, Card, ChipGround, Strangeness, TrainingTiles
+from damagenet.card import (
+    FORMAT_VERSION,
+    Calibration,
+    Card,
+    ChipGround,
+    Confidence,
+    Strangeness,
+    TrainingTiles,
+)
 from damagenet.confidence import confidence_curve
 from damagenet.devices import best_batch
 from damagenet.labels import CLASSES
@@ -35,6 +43,31 @@ HARVEY_LICENCE = (
 WEIGHTS_LICENCE = "Apache-2.0, as far as the licence of the training tiles allows"
 IMAGENET_LICENCE = " and that of the ImageNet weights it started from"
 VERSIONED = ("torch", "lightning", "albumentations", "numpy")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardFacts:
+    """What a training found out about its network.
+
+    Attributes:
+        calibration: Makes probabilities of logits.
+        threshold: Probability from which damage is called.
+        uncertain_band: Probabilities inside are uncertain.
+        class_prior: Share of the damaged among what was learned from.
+        confidence: How far from the threshold the calibration labels lie.
+        strangeness: What is usual on held-out ground; None where too little was held out.
+        tiles: What the weights have seen; its hash comes with saving.
+        licence: Of the weights; None for that of networks which learned from the tiles alone.
+    """
+
+    calibration: Calibration
+    threshold: float
+    uncertain_band: tuple[float, float]
+    class_prior: float
+    confidence: Confidence
+    strangeness: Strangeness | None
+    tiles: TrainingTiles
+    licence: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -72,31 +105,46 @@ def describe_network(
     p = probabilities(logits, calibration)
     threshold = balanced_threshold(p, labels)
     strangeness, neighbours = measure_strangeness(network, data, features)
-    card = Card(
-        format_version=FORMAT_VERSION,
-        name=recipe.name,
-        created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-        model=as_built(recipe.model),
-        inputs=("post",),
-        classes=CLASSES,
-        pixel_mean=_three(network.normalise.mean),
-        pixel_std=_three(network.normalise.std),
-        chip=ChipGround(),
+    facts = CardFacts(
         calibration=calibration,
         threshold=threshold,
         uncertain_band=uncertain_band(p, labels, threshold),
         class_prior=data.class_prior,
         confidence=confidence_curve(p, labels, threshold),
         strangeness=strangeness,
-        training_tiles=_training_tiles(data, recipe.model),
+        tiles=_training_tiles(data, recipe.model),
+    )
+    card = make_card(recipe, network, facts, command=command)
+    return Described(card=card, neighbours=neighbours)
+
+
+def make_card(recipe: Recipe, network: Classifier, facts: CardFacts, *, command: str) -> Card:
+    """Return the card of a network by what its training found, all but its hashes and scores."""
+    imagenet = IMAGENET_LICENCE if recipe.model.from_imagenet else ""
+    return Card(
+        format_version=FORMAT_VERSION,
+        name=recipe.name,
+        created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        model=as_built(recipe.model),
+        inputs=recipe.data.inputs,
+        classes=CLASSES,
+        pixel_mean=_three(network.normalise.mean),
+        pixel_std=_three(network.normalise.std),
+        chip=ChipGround(),
+        calibration=facts.calibration,
+        threshold=facts.threshold,
+        uncertain_band=facts.uncertain_band,
+        class_prior=facts.class_prior,
+        confidence=facts.confidence,
+        strangeness=facts.strangeness,
+        training_tiles=facts.tiles,
         scores=(),
-        licence=WEIGHTS_LICENCE + (IMAGENET_LICENCE if recipe.model.from_imagenet else ""),
+        licence=(facts.licence or WEIGHTS_LICENCE) + imagenet,
         command=command,
         recipe=recipe,
         versions=_versions(),
         weights_sha256="",
     )
-    return Described(card=card, neighbours=neighbours)
 
 
 def fitted_on(data: TrainingData) -> str:

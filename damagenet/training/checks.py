@@ -3,7 +3,8 @@
 from damagenet.bundle import read_card
 from damagenet.config import setting
 from damagenet.errors import ConfigError
-from damagenet.recipe import DEFAULT, Choice, ModelSettings, Recipe
+from damagenet.recipe import DEFAULT, Choice, ModelSettings, Recipe, TrainingSettings
+from damagenet.training.head import SOLVER, is_solver, strength
 from damagenet.training.losses import build_loss
 from data_prep.augmentation import build_augmentation
 from data_prep.splits import check_boxes, check_split
@@ -24,8 +25,12 @@ def check_recipe(recipe: Recipe) -> None:
     """
     data, training = recipe.data, recipe.training
     check_model(recipe.model)
-    with setting("training.optimizer"):
-        check_optimizer(training.optimizer)
+    if is_solver(training.optimizer):
+        _check_solved(recipe)
+    else:
+        _check_stepped(recipe)
+        with setting("training.optimizer"):
+            check_optimizer(training.optimizer)
     with setting("training.schedule"):
         check_schedule(training.schedule)
     with setting("training.loss"):
@@ -37,6 +42,49 @@ def check_recipe(recipe: Recipe) -> None:
     with setting("data.exclude_ground"):
         check_boxes(data.exclude_ground)
     _check_transfer(recipe)
+
+
+STEPPED = (
+    "schedule",
+    "loss",
+    "activation_lr",
+    "layer_decay",
+    "freeze_stages",
+    "epochs",
+    "batch_size",
+    "precision",
+    "select_on",
+    "average_weights",
+    "early_stopping",
+)
+"""Settings of a training in steps; what is solved for has none of them."""
+
+
+def _check_solved(recipe: Recipe) -> None:
+    training = recipe.training
+    strength(training.optimizer)
+    if training.transfer != "linear_probe":
+        raise ConfigError(
+            f"training.optimizer {SOLVER!r} solves for the head alone, training.transfer is "
+            f"{training.transfer}: choose linear_probe, or another optimizer"
+        )
+    for name in STEPPED:
+        value = getattr(training, name)
+        if value != getattr(TrainingSettings(), name):
+            raise ConfigError(
+                f"training.{name} is without effect where training.optimizer is {SOLVER!r}, which "
+                "takes no steps: leave it out"
+            )
+
+
+def _check_stepped(recipe: Recipe) -> None:
+    data = recipe.data
+    for name in ("inputs", "passes", "graded"):
+        if getattr(data, name) != type(data).model_fields[name].default:
+            raise ConfigError(
+                f"data.{name} is for heads that are solved for: set training.transfer to "
+                f"linear_probe and training.optimizer to {SOLVER}, or leave it out"
+            )
 
 
 def _check_transfer(recipe: Recipe) -> None:

@@ -33,6 +33,26 @@ def start_network(recipe: Recipe, data: TrainingData) -> Classifier:
     return _from_bundle(load_bundle(model.weights), model)
 
 
+def start_frozen(recipe: Recipe) -> Classifier:
+    """Return a network whose features stay, from ImageNet or a bundle; for a head to be solved.
+
+    Raises:
+        ConfigError: If the weights do not fit the network, or the bundle takes other pictures.
+        BundleError: If the weights cannot be found, downloaded or read.
+    """
+    model, inputs = recipe.model, recipe.data.inputs
+    if model.from_imagenet:
+        return build_pretrained(model, inputs=inputs)
+    assert model.weights is not None  # checked with the recipe
+    bundle = load_bundle(model.weights)
+    if bundle.card.inputs != inputs:
+        raise ConfigError(
+            f"data.inputs is {', '.join(inputs)} but the weights in {model.weights!r} take "
+            f"{', '.join(bundle.card.inputs)}: name the same"
+        )
+    return _from_bundle(bundle, model)
+
+
 def _from_bundle(bundle: Bundle, model: ModelSettings) -> Classifier:
     """Return a bundle's network, with other activations where the model asks for them."""
     card = bundle.card

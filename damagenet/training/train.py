@@ -18,6 +18,8 @@ from damagenet.recipe import Recipe
 from damagenet.training.card import describe_network
 from damagenet.training.checks import check_recipe
 from damagenet.training.data import TrainingData, open_training_data
+from damagenet.training.head import is_solver
+from damagenet.training.head_training import train_head
 from damagenet.training.lightning_module import DamageModule, network_state
 from damagenet.training.start import start_network
 from damagenet.training.trainer import (
@@ -76,6 +78,17 @@ def train(
     check_recipe(recipe)
     if resume and _is_finished(out, recipe):
         log.info("%s is already trained: %s", recipe.name, out / BUNDLE)
+        return load_bundle(out / BUNDLE)
+    if is_solver(recipe.training.optimizer):
+        _claim(out, recipe, resume=resume)
+        solved = train_head(recipe, tiles, command=command)
+        save_bundle(
+            out / BUNDLE,
+            solved.card,
+            solved.network,
+            solved.learned,
+            neighbours=solved.neighbours,
+        )
         return load_bundle(out / BUNDLE)
     data = open_training_data(recipe, tiles)
     module = DamageModule(start_network(recipe, data), recipe.training)

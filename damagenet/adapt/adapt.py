@@ -1,0 +1,179 @@
+"""`adapt`: a bundle, scenes and labels to a bundle of this event."""
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from damagenet.adapt.base_task import compare_on_tiles, find_tiles
+from damagenet.adapt.card import draft_card, finished_card, learned_places
+from damagenet.adapt.comparing import compare_aside
+from damagenet.adapt.dividing import Divided, counts_of, divide, event_of, scenes_of
+from damagenet.adapt.fitting import Fit, fit, unit_logits
+from damagenet.adapt.labelled import Floats, Labelled, read_labelled
+from damagenet.adapt.options import AdaptOptions, require_whole
+from damagenet.adapt.report import AdaptReport, Comparison
+from damagenet.bundle import CARD_FILE, Bundle, load_bundle, model_id, save_bundle
+from damagenet.card import Card
+from damagenet.engine.assess import check_options
+from damagenet.errors import ConfigError, OutputError
+from damagenet.evaluation.seen_ground import learned_tiles, seen_boxes
+from damagenet.evaluation.truth import Words, read_survey
+from damagenet.totals.labels import DRAWN_COLUMN, RANDOM, drawn_at_random
+from data_prep.tile import HALF_TILE_DEGREES
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Adapted:
+    """A bundle that is not on disk yet.
+
+    Attributes:
+        bundle: The network with its card, all but scores and hashes.
+        divided: The labels it came from.
+        fit: How it came from them.
+        logits: Its logits of the labels aside.
+    """
+
+    bundle: Bundle
+    divided: Divided
+    fit: Fit
+    logits: Floats
+
+
+def adapt(scenes: Sequence[Path], options: AdaptOptions, *, command: str = "") -> AdaptReport:
+    """Adapt a bundle to an event by labels, and write the new bundle.
+
+    Args:
+        scenes: Files of scenes after the event.
+        options: Labels, model and the rest.
+        command: The command that makes it, for the card.
+
+    Raises:
+        ConfigError: If options are missing, or ask for what the model cannot do.
+        OutputError: If there is something in the folder already, or it cannot be written.
+        DataError: If the labels cannot carry an adaptation.
+        DamageNetError: As reading labels, scenes, bundles and tiles does.
+    """
+    started = time.perf_counter()
+    labels, out = require_whole(options)
+    require_free(out, overwrite=options.overwrite)
+    base = load_bundle(options.model)
+    check_options(options.assess, base.card)
+    tiles, told = find_tiles(options.tiles, base)
+    labelled = read_labels(labels, scenes, options, base.card)
+    adapted = adapt_to(base, labelled, options, name=out.name)
+    own, task = learned_places(adapted.divided.fitted), None
+    if tiles is not None:
+        learned = pd.concat([learned_tiles(base.folder), own], ignore_index=True)
+        task, told = compare_on_tiles(tiles, base, adapted.bundle, learned, seed=options.seed)
+    report = AdaptReport(
+        bundle=out,
+        model="",
+        base=base.model_id,
+        scenes=scenes_of(adapted.divided),
+        labels=counts_of(adapted.divided, labelled),
+        learned=adapted.fit.learned,
+        stages=adapted.fit.stages,
+        why=adapted.fit.why,
+        aside=_aside(adapted, base, options.seed),
+        base_task=task,
+        base_task_note=told,
+        threshold=adapted.bundle.card.threshold,
+        uncertain_band=adapted.bundle.card.uncertain_band,
+        seconds=round(time.perf_counter() - started, 1),
+        command=command,
+    )
+    card = finished_card(adapted.bundle.card, base, report, source=labels.name)
+    manifest = pd.concat([base.training_tiles(), own], ignore_index=True)
+    card = save_bundle(out, card, adapted.bundle.network, manifest)
+    return report.model_copy(update={"model": model_id(card)})
+
+
+def adapt_to(base: Bundle, labelled: Labelled, options: AdaptOptions, *, name: str) -> Adapted:
+    """Adapt a bundle to labels whose chips are in memory.
+
+    Args:
+        base: Stays as it is.
+        labelled: The labels.
+        options: How much is kept aside, what may change, and the seed.
+        name: Name of the new bundle.
+
+    Raises:
+        DataError: If no blocks give both classes on both sides.
+    """
+    divided = divide(labelled, share=options.aside, seed=options.seed)
+    fitted = fit(base, divided, options)
+    logits = unit_logits(fitted.network, divided.aside)
+    event = event_of(divided, base.model_id)
+    card = draft_card(base, name, event, logits=logits, aside=divided.aside, fitted=divided.fitted)
+    bundle = Bundle(card=card, network=fitted.network, folder=base.folder)
+    return Adapted(bundle=bundle, divided=divided, fit=fitted, logits=logits)
+
+
+def require_free(folder: Path, *, overwrite: bool) -> None:
+    """Refuse a folder that holds something, unless it is a bundle that may be replaced.
+
+    Raises:
+        OutputError: If it is in the way.
+    """
+    if not folder.exists():
+        return
+    if not (folder / CARD_FILE).exists():
+        raise OutputError(f"{folder} exists and holds no bundle: choose another folder with --out")
+    if not overwrite:
+        raise OutputError(
+            f"{folder} holds a bundle already: pass --overwrite to replace it, or choose another "
+            "folder with --out"
+        )
+
+
+def read_labels(
+    labels: Path, scenes: Sequence[Path], options: AdaptOptions, card: Card
+) -> Labelled:
+    """Read the labels and what the model sees of them.
+
+    Raises:
+        DataError: If too few can be used, or all of one class.
+        DamageNetError: As reading labels and scenes does.
+    """
+    if options.field is None:  # `require_whole` made sure
+        raise ConfigError("name the column of --labels with --field")
+    words = Words(damaged=options.damaged, undamaged=options.undamaged, ignored=options.ignore)
+    survey = read_survey(
+        labels, options.field, words, id_field=options.id_field, drawn_field=DRAWN_COLUMN
+    )
+    random = drawn_at_random(
+        survey.frame["drawn"], survey, labels, all_random=options.labels_are_random
+    )
+    survey.frame.loc[random, "drawn"] = RANDOM
+    labelled = read_labelled(survey, scenes, options.assess, card, source=labels.name)
+    for reason, count in labelled.left_out.items():
+        logger.warning("%s: %d labels are left out: %s", labels.name, count, reason)
+    return labelled
+
+
+def _aside(adapted: Adapted, base: Bundle, seed: int) -> Comparison:
+    """Score the labels aside before and after, and say where the base knew them."""
+    aside = adapted.divided.aside
+    lon, lat = aside.lonlat.T
+    half = HALF_TILE_DEGREES
+    boxes = list(zip(lon - half, lat - half, lon + half, lat + half, strict=True))
+    seen = seen_boxes(boxes, learned_tiles(base.folder))
+    note = ""
+    if seen.any():
+        note = f"{int(seen.sum())} of {seen.size} chips aside lie on ground that the base learned"
+        logger.warning("%s: the scores flatter it", note)
+    return compare_aside(
+        unit_logits(base.network, aside),
+        adapted.logits,
+        aside.damaged,
+        adapted.divided.aside_block,
+        card=base.card,
+        seed=seed,
+        note=note,
+    )

@@ -1,0 +1,126 @@
+"""The pictures of the same ground that a chip is made of, each resampled once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from affine import Affine
+from rasterio.windows import Window
+
+from damagenet.assessment import Shift
+from data_prep.chips import Chips
+from data_prep.north_up import PixelGrid
+from data_prep.scene import Scene, SceneOptions
+from data_prep.windows import chip_size
+
+WHOLE_PX = 1e-3
+"""Windows this near whole pixels are whole: the rest is rounding."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pictures:
+    """The pictures that chips are made of: the scene, and the same ground before the storm.
+
+    Attributes:
+        scene: The open scene, in whose pixels windows are given.
+        pre: The earlier picture, of `open_pre`; None for models that take one picture.
+        shift: How far it lies off the scene, as given to `open_pre`.
+    """
+
+    scene: Scene
+    pre: Scene | None = None
+    shift: Shift | None = None
+
+    def read_chips(self, windows: Sequence[Window], *, size_px: int) -> Chips:
+        """Read windows as chips, one image per picture; otherwise as `Scene.read_chips`.
+
+        All images of a chip show the same ground to a fraction of a pixel. What one of them lacks
+        is zero in all, so that a hole never looks like a change.
+
+        Args:
+            windows: N rectangles in pixels of the scene.
+            size_px: Side of a chip in pixels, S.
+
+        Raises:
+            SceneError: If one of the files turns out to be damaged there.
+        """
+        after = self.scene.read_chips(windows, size_px=size_px)
+        if self.pre is None:
+            return after
+        there = _other_windows(windows, self.scene, self.pre, _offset(self.shift, self.scene))
+        before = self.pre.read_chips(there, size_px=size_px)
+        images, valid = (*after.images, *before.images), after.valid & before.valid
+        if not valid.all():
+            images = tuple(image * valid[:, None] for image in images)
+        return Chips(images=images, valid=valid, scene_valid=after.valid)
+
+
+def open_pre(
+    path: Path, scene: Scene, options: SceneOptions, *, shift: Shift | None = None
+) -> Scene:
+    """Open the picture of a scene's ground from before the storm.
+
+    Where its rows run as the scene's do, its own pixels are read. Otherwise it is warped straight
+    onto the scene's pixels, or onto their halves where chips are resampled from them.
+
+    Args:
+        path: The earlier picture.
+        scene: The open scene, which shares ground with it by `find_overlap`.
+        options: How the scene was opened.
+        shift: What is known of its shift, which is corrected where that says so.
+
+    Raises:
+        SceneError: If it cannot be opened as a scene.
+    """
+    return Scene.open(path, options, onto=_grid(scene, options, _offset(shift, scene)))
+
+
+def _other_windows(
+    windows: Sequence[Window], scene: Scene, pre: Scene, offset: tuple[float, float]
+) -> list[Window]:
+    """Return the windows of the same ground in pixels of the earlier picture."""
+    here, there = scene.transform, pre.transform
+    across, down = here.a / there.a, here.e / there.e
+    left = (here.c + offset[0] - there.c) / there.a
+    top = (here.f + offset[1] - there.f) / there.e
+    return [
+        Window(
+            _snapped(window.col_off * across + left),
+            _snapped(window.row_off * down + top),
+            _snapped(window.width * across),
+            _snapped(window.height * down),
+        )
+        for window in windows
+    ]
+
+
+def _offset(shift: Shift | None, scene: Scene) -> tuple[float, float]:
+    """Return what leads from a place to where the earlier picture shows it, in units of the CRS."""
+    if shift is None or not shift.corrected:
+        return 0.0, 0.0
+    across_m, down_m = scene.pixel_m
+    east = shift.east_m * scene.transform.a / across_m
+    return east, -shift.north_m * scene.transform.e / down_m
+
+
+def _grid(scene: Scene, options: SceneOptions, offset: tuple[float, float]) -> PixelGrid | None:
+    """Return the scene's grid, moved to where the earlier picture shows its ground."""
+    if scene.crs is None:
+        return None
+    # A second resampling from pixels of half the size loses next to nothing.
+    finer = 1 if chip_size(scene.pixel_m, options.chip).whole else 2
+    grid = scene.transform
+    return PixelGrid(
+        transform=Affine(
+            grid.a / finer, 0, grid.c + offset[0], 0, grid.e / finer, grid.f + offset[1]
+        ),
+        crs=scene.crs,
+        width=scene.width * finer,
+        height=scene.height * finer,
+    )
+
+
+def _snapped(pixels: float) -> float:
+    """Return whole pixels where only rounding keeps them from it."""
+    whole = round(pixels)
+    return float(whole) if abs(pixels - whole) < WHOLE_PX else pixels

@@ -1,0 +1,389 @@
+"""`damagenet adapt`, end to end and refusal by refusal, on made events and on real scenes."""
+
+import json
+import logging
+import shutil
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import pytest
+from made_events import STEP_PX, make_event
+from tiny_run import make_bundle
+from tiny_tiles import make_tiles
+from typer.testing import CliRunner
+
+from damagenet.adapt.adapt import adapt
+from damagenet.adapt.options import AdaptOptions
+from damagenet.bundle import load_bundle, read_card, save_bundle
+from damagenet.card import ChipGround, Score
+from damagenet.cli.main import app
+from damagenet.engine.assess import assess_scene
+from damagenet.errors import (
+    BundleError,
+    ConfigError,
+    DataError,
+    EvaluationError,
+    FootprintError,
+    OutputError,
+    SceneError,
+)
+from damagenet.evaluation.seen_ground import learned_tiles, seen_boxes
+from damagenet.inference import Predictor
+from damagenet.options import AssessOptions
+from data_prep.footprints import read_buildings
+from models.factory import build_network
+
+
+@pytest.fixture
+def event(tmp_path):
+    """A folder with base/, scene.tif and labels.geojson."""
+    make_bundle(tmp_path / "base")
+    make_event(tmp_path / "scene.tif").to_file(tmp_path / "labels.geojson")
+    return tmp_path
+
+
+def asked(folder, **changed):
+    values = {
+        "labels": folder / "labels.geojson",
+        "field": "grade",
+        "damaged": ("hit",),
+        "undamaged": ("fine",),
+        "model": str(folder / "base"),
+        "out": folder / "storm",
+        "clouds": "ignore",
+        "steps": 10,
+        "learn": "head",
+    }
+    return AdaptOptions(**(values | changed))
+
+
+def labelled_as(folder, frame):
+    (folder / "labels.geojson").unlink()
+    frame.to_file(folder / "labels.geojson")
+
+
+def told(folder, **changed):
+    return adapt([folder / "scene.tif"], asked(folder, **changed), command="damagenet adapt")
+
+
+def test_labels_make_a_bundle_that_tells_this_event_s_damage(event):
+    report = told(event)
+    assert report.aside.before.balanced_accuracy.value < 0.7
+    assert report.aside.after.balanced_accuracy.value == 1.0
+    gain = report.aside.gain["balanced_accuracy"]
+    assert gain.value == pytest.approx(1.0 - report.aside.before.balanced_accuracy.value)
+    assert gain.low is not None
+    assert gain.low > 0
+    labels = report.labels
+    assert labels.fitted + labels.aside + sum(labels.left_out.values()) == labels.read == 64
+    assert load_bundle(event / "storm").model_id == report.model
+
+
+def test_the_card_says_what_it_was_adapted_to_and_keeps_the_base_s_own_scores(event):
+    base = load_bundle(event / "base")
+    old = Score(protocol="region", fold="victoria", metric="recall", value=0.5, n=9, note="few")
+    kept = base.card.model_copy(update={"scores": (old,)})
+    save_bundle(event / "base", kept, base.network, base.training_tiles())
+    report = told(event)
+    card = read_card(event / "storm")
+    assert card.name == "storm"
+    assert card.event.scenes == ("scene",)
+    assert card.event.base == report.base == load_bundle(event / "base").model_id
+    assert (card.event.fitted, card.event.aside) == (report.labels.fitted, report.labels.aside)
+    assert not card.event.random
+    mine = card.score("event", "balanced_accuracy", "aside")
+    assert mine.value == report.aside.after.balanced_accuracy.value
+    assert card.score("event", "auroc", "aside, before").value == report.aside.before.auroc.value
+    assert card.score("region", "recall", "victoria").note == "few; measured before the adaptation"
+    assert "labels.geojson" in card.licence
+    assert card.licence.startswith(base.card.licence)
+    assert card.command == "damagenet adapt"
+
+
+def test_a_non_commercial_base_stays_non_commercial(event):
+    make_bundle(event / "base", non_commercial=True)
+    told(event)
+    assert read_card(event / "storm").training_tiles.non_commercial
+
+
+def test_the_bundle_lists_the_places_that_it_learned_from_and_no_others(event):
+    report = told(event)
+    tiles = learned_tiles(event / "storm")
+    base = learned_tiles(event / "base")
+    own = tiles.iloc[len(base) :]
+    pd.testing.assert_frame_equal(tiles.iloc[: len(base)], base)
+    assert len(own) == report.labels.fitted
+    assert own["label"].sum() == report.labels.fitted_damaged
+    boxes = [(x - 1e-5, y - 1e-5, x + 1e-5, y + 1e-5) for x, y in own[["lon", "lat"]].to_numpy()]
+    assert seen_boxes(boxes, tiles).all()
+    assert not seen_boxes(boxes, base).any()
+
+
+def test_what_it_learned_is_what_assess_then_says(event):
+    told(event)
+    bundle = load_bundle(event / "storm")
+    options = AssessOptions(buildings=event / "labels.geojson", clouds="ignore")
+    assessment = assess_scene(
+        event / "scene.tif",
+        event / "run",
+        options,
+        Predictor(bundle, device="cpu"),
+        stem="scene",
+        buildings=read_buildings(event / "labels.geojson"),
+    )
+    units = pd.concat([pd.DataFrame(part) for part in assessment.parts()])
+    hit = (units["grade"] == "hit").to_numpy()
+    assert ((units["p_damaged"] >= bundle.card.threshold).to_numpy() == hit).mean() > 0.95
+
+
+def test_points_and_several_scenes_do_as_well(event):
+    other = make_event(event / "other.tif", seed=5)
+    frame = gpd.read_file(event / "labels.geojson")
+    frame = frame.set_geometry(frame.centroid)
+    labelled_as(event, frame)
+    report = adapt([event / "other.tif", event / "scene.tif"], asked(event))
+    # Both scenes lie on the same ground: each label is read from the first that shows it.
+    assert report.scenes == ("other",)
+    assert report.labels.used == len(frame) == len(other)
+
+
+def test_labels_outside_and_on_nodata_are_counted_and_left_out(event, caplog):
+    frame = make_event(event / "scene.tif", hole=slice(0, STEP_PX))
+    away = frame.iloc[:3].assign(uid=["x", "y", "z"])
+    away = away.set_geometry(away.translate(50_000))
+    labelled_as(event, pd.concat([frame, away], ignore_index=True))
+    with caplog.at_level(logging.WARNING):
+        report = told(event)
+    assert report.labels.left_out["outside the scenes"] == 3
+    assert report.labels.left_out["on nodata"] == 8
+    assert "labels.geojson: 3 labels are left out: outside the scenes" in caplog.text
+
+
+def test_labels_outside_all_scenes_are_refused(event):
+    frame = gpd.read_file(event / "labels.geojson")
+    labelled_as(event, frame.set_geometry(frame.translate(50_000)))
+    with pytest.raises(DataError, match=r"no label can be used \(64 outside the scenes\)"):
+        told(event)
+
+
+def test_labels_on_nodata_alone_are_refused(event):
+    make_event(event / "scene.tif", hole=slice(0, 8 * STEP_PX - 4))
+    with pytest.raises(DataError, match=r"no label can be used \(64 on nodata\)"):
+        told(event)
+
+
+def test_fewer_than_twenty_labels_are_refused(event):
+    labelled_as(event, gpd.read_file(event / "labels.geojson").iloc[:19])
+    with pytest.raises(DataError, match=r"19 labels can be used, an adaptation needs 20.*label"):
+        told(event)
+
+
+def test_labels_of_one_class_are_refused(event):
+    labelled_as(event, gpd.read_file(event / "labels.geojson").assign(grade="fine"))
+    with pytest.raises(DataError, match="all 64 labels that can be used are undamaged: label dam"):
+        told(event)
+
+
+def test_unknown_class_words_are_refused_with_what_the_field_holds(event):
+    with pytest.raises(EvaluationError, match=r"'fine' is in none of.*hit \(\d+\)"):
+        told(event, undamaged=("fein",))
+
+
+def test_one_building_called_both_is_refused_with_its_ids(event):
+    frame = gpd.read_file(event / "labels.geojson")
+    other = {"hit": "fine", "fine": "hit"}[frame["grade"].iloc[5]]
+    again = frame.iloc[[5]].assign(uid="again", grade=other)
+    again = again.set_geometry(again.translate(2))
+    labelled_as(event, pd.concat([frame, again], ignore_index=True))
+    with pytest.raises(EvaluationError, match=r"both damaged and undamaged.*scene-5 and again"):
+        told(event)
+
+
+def test_one_id_for_two_labels_is_refused_with_the_id(event):
+    frame = gpd.read_file(event / "labels.geojson")
+    frame.loc[7, "uid"] = frame.loc[5, "uid"]
+    labelled_as(event, frame)
+    with pytest.raises(FootprintError, match=r"not unique.*scene-5"):
+        told(event)
+
+
+def test_the_same_label_twice_counts_once(event):
+    frame = gpd.read_file(event / "labels.geojson")
+    labelled_as(event, pd.concat([frame, frame.iloc[[5]].assign(uid="b")], ignore_index=True))
+    report = told(event)
+    assert report.labels.left_out["named twice"] == 1
+    assert report.labels.used == 64
+
+
+def test_classes_that_lie_in_one_block_each_are_refused(event):
+    frame = gpd.read_file(event / "labels.geojson")
+    damaged = frame[frame["grade"] == "hit"].iloc[:3]
+    labelled_as(event, pd.concat([damaged, frame[frame["grade"] == "fine"]], ignore_index=True))
+    with pytest.raises(DataError, match=r"3 damaged and .* in several places"):
+        told(event)
+
+
+def test_labels_drawn_at_random_are_the_ones_aside(event):
+    frame = gpd.read_file(event / "labels.geojson")
+    words = np.where(np.arange(len(frame)) % 3, "random", "chosen")
+    labelled_as(event, frame.assign(drawn=words))
+    report = told(event)
+    assert report.labels.aside_random == report.labels.aside > 5
+    assert read_card(event / "storm").event.random
+
+
+def test_all_labels_may_be_taken_as_random(event):
+    told(event, labels_are_random=True)
+    assert read_card(event / "storm").event.random
+
+
+def test_a_folder_that_is_taken_stays_unless_told_otherwise(event):
+    told(event)
+    before = read_card(event / "storm")
+    with pytest.raises(OutputError, match="holds a bundle already: pass --overwrite"):
+        told(event)
+    assert read_card(event / "storm") == before
+    told(event, overwrite=True, seed=3)
+    assert read_card(event / "storm") != before
+    with pytest.raises(OutputError, match="holds no bundle"):
+        told(event, out=event, overwrite=True)
+
+
+def test_nothing_is_left_behind_where_labels_are_refused(event):
+    labelled_as(event, gpd.read_file(event / "labels.geojson").iloc[:5])
+    with pytest.raises(DataError):
+        told(event)
+    assert not [path for path in event.iterdir() if "storm" in path.name]
+
+
+def test_a_second_picture_is_refused_for_a_model_of_one(event):
+    with pytest.raises(ConfigError, match="takes one picture"):
+        told(event, pre=event / "scene.tif")
+
+
+def test_a_model_of_two_pictures_needs_the_other_one_and_takes_it(event):
+    base = load_bundle(event / "base")
+    network = build_network(
+        base.card.model,
+        pixel_mean=base.card.pixel_mean,
+        pixel_std=base.card.pixel_std,
+        inputs=("post", "pre"),
+        size_px=base.card.chip.size_px,
+    )
+    card = base.card.model_copy(update={"inputs": ("post", "pre")})
+    save_bundle(event / "base", card, network, base.training_tiles())
+    with pytest.raises(ConfigError, match="compares two pictures: give the other with --pre"):
+        told(event)
+    with pytest.raises(SceneError, match="leads to the scene itself"):
+        told(event, pre=event / "scene.tif")
+    shutil.copy(event / "scene.tif", event / "before.tif")
+    report = told(event, pre=event / "before.tif")
+    card = read_card(event / "storm")
+    assert card.inputs == ("post", "pre")
+    assert (card.event.fitted, card.event.aside) == (report.labels.fitted, report.labels.aside)
+
+
+def test_adapting_once_more_says_that_the_ground_is_known(event):
+    told(event)
+    again = told(event, model=str(event / "storm"), out=event / "again", seed=1)
+    assert "chips aside lie on ground that the base learned" in again.aside.note
+    card = read_card(event / "again")
+    keys = [(score.protocol, score.fold, score.metric) for score in card.scores]
+    assert len(keys) == len(set(keys))
+    assert card.event.base.startswith("storm@")
+    learned = learned_tiles(event / "again")
+    assert len(learned) == 1 + read_card(event / "storm").event.fitted + card.event.fitted
+
+
+def test_an_unknown_model_is_refused(event):
+    with pytest.raises(BundleError, match="no model 'nothing'"):
+        told(event, model="nothing")
+
+
+def test_equal_seeds_give_equal_weights(event):
+    first = told(event, learn="stages")
+    second = told(event, learn="stages", overwrite=True)
+    assert first.model.split("@")[1] == second.model.split("@")[1]
+    assert first.learned == "stages"
+
+
+def test_what_the_base_forgot_is_shown_beside(event, tmp_path):
+    tiles = make_tiles(tmp_path / "tiles")
+    make_bundle(event / "base", chip=ChipGround(width_m=32, height_m=32))
+    report = told(event, tiles=tiles.folder)
+    assert report.base_task.before.n == report.base_task.after.n > 20
+    assert "share no ground with training" in report.base_task_note
+    assert read_card(event / "storm").score("event", "balanced_accuracy", "base tiles") is not None
+
+
+def test_without_tiles_the_report_says_that_nothing_was_measured(event, monkeypatch):
+    monkeypatch.chdir(event)
+    make_bundle(event / "base", chip=ChipGround(width_m=32, height_m=32))
+    report = told(event)
+    assert report.base_task is None
+    assert "not measured" in report.base_task_note
+    assert "--tiles" in report.base_task_note
+
+
+def test_a_model_of_other_chips_than_tiles_is_not_measured_on_them(event):
+    assert "tiles are one picture of 128 px" in told(event).base_task_note
+
+
+def test_a_folder_without_tiles_is_refused(event):
+    make_bundle(event / "base", chip=ChipGround(width_m=32, height_m=32))
+    with pytest.raises(DataError, match="no prepared data set"):
+        told(event, tiles=event)
+
+
+def arguments(folder):
+    return [
+        "adapt",
+        str(folder / "scene.tif"),
+        *("--labels", str(folder / "labels.geojson"), "--field", "grade"),
+        *("--damaged", "hit", "--undamaged", "fine", "--model", str(folder / "base")),
+        *("--out", str(folder / "storm"), "--clouds", "ignore", "--steps", "10"),
+    ]
+
+
+def test_the_command_line_prints_a_table_or_json(event):
+    table = CliRunner().invoke(app, arguments(event))
+    assert table.exit_code == 0, table.output
+    assert "labels kept aside" in table.stdout
+    assert "before" in table.stdout
+    told_json = CliRunner().invoke(app, [*arguments(event), "--overwrite", "--json"])
+    report = json.loads(told_json.stdout)
+    assert report["aside"]["after"]["balanced_accuracy"]["value"] == 1.0
+    assert report["learned"] in ("head", "stages")
+
+
+def test_missing_options_are_wrong_usage(event):
+    result = CliRunner().invoke(app, ["adapt", str(event / "scene.tif"), "--field", "grade"])
+    assert result.exit_code == 2
+    assert "--labels" in result.output
+    result = CliRunner().invoke(app, [*arguments(event), "--learn", "head", "--stages", "2"])
+    assert result.exit_code == 2
+
+
+def test_real_labels_bring_the_shipped_model_s_false_alarms_down(
+    harvey_data, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    scenes = sorted((harvey_data / "xbd").glob("*_post_disaster.tif"))
+    frames = [gpd.read_file(scene.with_suffix(".geojson")) for scene in scenes]
+    pd.concat(frames, ignore_index=True).to_file(tmp_path / "labels.gpkg")
+    options = AdaptOptions(
+        labels=tmp_path / "labels.gpkg",
+        field="subtype",
+        damaged=("minor-damage", "major-damage", "destroyed"),
+        undamaged=("no-damage",),
+        out=tmp_path / "harvey-houston",
+        learn="head",
+    )
+    report = adapt(scenes, options)
+    assert report.aside.before.false_alarm_rate.value > 0.9
+    gain = report.aside.gain
+    assert gain["false_alarm_rate"].value < -0.5
+    assert gain["false_alarm_rate"].high < 0
+    assert gain["balanced_accuracy"].low > 0
+    assert 0 < report.threshold < 1
