@@ -10,7 +10,8 @@ The guarantee: with probability 0.9 over the draw of the calibration labels, at 
 the verdicts outside the band is wrong, if the units that are judged and the labels are drawn alike,
 independently, and a verdict farther from the threshold is not wrong more often. It is spoken for
 shares of units with one chip. That the threshold was chosen on the same labels is paid for by
-testing at 0.08 instead of 0.1, which simulation bears out (`tests/test_confidence.py`), no proof.
+testing at 0.05 instead of 0.1. For that there is no proof: in simulations with the share of errors
+just at E, the worst case, the promise was broken in 4 to 10 % of 1,000 draws (at 0.08: 6 to 15 %).
 """
 
 import math
@@ -26,7 +27,7 @@ Margins = npt.NDArray[np.float64]
 
 CERTAINTY = 0.9
 """Probability, over the draw of the calibration labels, that the share of errors is kept."""
-TEST_LEVEL = 0.08
+TEST_LEVEL = 0.05
 """Risk that the tests spend; the rest of 0.1 is for a threshold chosen on the same labels."""
 FIRST = 0.25
 """Share of the labels that the first test looks at."""

@@ -118,7 +118,7 @@ def test_margins_tell_the_verdicts(pair, threshold):
 
 def test_without_an_error_everything_stands_as_soon_as_there_are_labels_enough():
     needed = labels_needed(0.05)
-    assert (needed, labels_needed(0.1)) == (50, 24)
+    assert (needed, labels_needed(0.1)) == (59, 29)
     few = Confidence(damaged=(2.0,) * 10, undamaged=(-3.0,) * (needed - 11))
     enough = Confidence(damaged=(2.0,) * 10, undamaged=(-3.0,) * (needed - 10))
     assert confident_distance(few, 0.05) is None

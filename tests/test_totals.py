@@ -84,11 +84,13 @@ def west(frame):
     return (frame["label"] == "damaged").to_numpy()
 
 
-def with_card(folder, card, *, scene="storm.tif"):
+def with_card(folder, card, *, scene="storm.tif", prior=None):
     """Lay an assessment with this card into the run, as `damagenet assess` does."""
     made = make_assessment(folder.parent / "made", card=card)
     info = made.scene.model_copy(update={"path": made.scene.path.with_name(scene)})
-    kept = made.model_copy(update={"scene": info, "folder": folder / "storm"})
+    options = made.options.model_copy(update={"prior": prior})
+    changes = {"scene": info, "folder": folder / "storm", "options": options}
+    kept = made.model_copy(update=changes)
     (folder / "storm").mkdir(exist_ok=True)
     (folder / "storm" / ASSESSMENT_FILE).write_text(kept.model_dump_json())
 
@@ -214,6 +216,18 @@ def test_without_labels_the_rates_of_the_card_count_and_say_so(tmp_path):
     expected = (200 - 400 * 0.1) / (0.8 - 0.1)
     assert totals.whole.estimate == pytest.approx(expected, abs=0.1)
     assert totals.whole.low < expected < totals.whole.high < 400
+
+
+def test_the_rates_of_the_card_count_at_its_own_threshold_whatever_the_prior(tmp_path):
+    plain, _ = run_folder(tmp_path / "plain")
+    with_card(plain, CARD)
+    # Odds a nineteenth of what they were: 0.9 becomes 0.32, the threshold of 0.5 becomes 0.05.
+    odds = np.array([9.0, 1 / 9]) / 19
+    _, frame = run_folder(tmp_path / "re-weighted")
+    p = np.where(frame["p_damaged"] > 0.5, *(odds / (1 + odds)))
+    weighted, _ = run_folder(tmp_path / "re-weighted", p_damaged=p)
+    with_card(weighted, CARD, prior=0.05)
+    assert totals_of(weighted).whole == totals_of(plain).whole
 
 
 def test_a_model_that_flags_everything_gives_meaningless_totals(tmp_path):

@@ -99,7 +99,7 @@ def test_what_cannot_be_kept_is_said_and_not_promised(assessed):
     few = Confidence(damaged=(3.0,) * 20, undamaged=(-3.0,) * 10)
     made = assessed(max_error=0.05, confidence=few, event=event("scene"))
     assert trust(made)["confidence"] == (
-        "Everything is uncertain: to keep errors under 5 % takes at least 50 calibration labels, "
+        "Everything is uncertain: to keep errors under 5 % takes at least 59 calibration labels, "
         "and there are 30."
     )
     assert not summarise(made).errors_promised
