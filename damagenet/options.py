@@ -17,6 +17,18 @@ Format = Literal["gpkg", "geojson", "parquet", "csv", "cog", "html"]
 FORMATS: tuple[str, ...] = get_args(Format)
 
 
+AUTO = "auto"
+ONE_PICTURE, TWO_PICTURES = "harvey-event", "harvey-pair"
+"""The shipped bundles that `auto` stands for: those that err least after a storm."""
+
+
+def bundle_name(model: str, pre: Path | None) -> str:
+    """Return the bundle that the options `model` and `pre` ask for."""
+    if model != AUTO:
+        return model
+    return ONE_PICTURE if pre is None else TWO_PICTURES
+
+
 def _split_commas(value: object) -> object:
     """Let `--format gpkg,csv` and `--bands 3,2,1` be written as one word."""
     if isinstance(value, str):
@@ -58,8 +70,9 @@ class AssessOptions(Settings):
     such, each scene takes the one that reaches over most of it."""
     stride: Annotated[float | None, Field(gt=0)] = None
     """Side of a grid cell in metres, at most the model's chip; without one, the chip itself."""
-    model: str = "harvey"
-    """Bundle: a shipped name (see `damagenet models`) or a folder."""
+    model: str = AUTO
+    """Bundle: a shipped name (see `damagenet models`) or a folder; auto takes harvey-event, and
+    harvey-pair with --pre."""
     bands: Annotated[tuple[Annotated[int, Field(ge=1)], ...] | None, CommaSeparated] = None
     """Bands to read as red, green, blue, counted from 1, as in 3,2,1."""
     pixel_size: Annotated[float | None, Field(gt=0)] = None
@@ -92,6 +105,11 @@ class AssessOptions(Settings):
     """Continue an interrupted run where it stopped."""
     overwrite: bool = False
     """Replace results of the same scene that were made with other inputs."""
+
+    @property
+    def bundle(self) -> str:
+        """Name or folder of the bundle that is asked for."""
+        return bundle_name(self.model, self.pre)
 
     @field_validator("device")
     @classmethod

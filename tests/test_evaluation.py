@@ -22,10 +22,17 @@ from damagenet.evaluation.post_event import GRADES, window_grounds
 from damagenet.evaluation.protocols import make_folds, training_key
 from damagenet.evaluation.score_report import write_cards, write_report
 from damagenet.evaluation.score_tables import report_tables
-from damagenet.evaluation.seen_ground import learned_tiles, require_unseen, seen_boxes, seen_tiles
+from damagenet.evaluation.seen_ground import (
+    learned_tiles,
+    require_unseen,
+    seen_boxes,
+    seen_points,
+    seen_tiles,
+)
 from damagenet.evaluation.truth import read_survey
 from damagenet.recipe import Choice, DataSettings, Recipe, TrainingSettings
 from data_prep.graded import find_scenes, scene_ground
+from data_prep.tile import HALF_TILE_DEGREES
 
 SCENE_PX = 400
 PIXEL_M = 0.467
@@ -451,3 +458,13 @@ def test_the_shipped_model_is_measured_on_real_buildings_after_the_storm(harvey_
     scores = fold_named(evaluate_bundle("harvey", setup), "all").scores  # 225 intact buildings
     assert (scores.damaged, scores.undamaged) == (0, 225)
     assert 0 <= scores.false_alarm_rate.low <= scores.false_alarm_rate.value
+
+
+def test_a_place_is_seen_where_a_training_tile_shows_it(tiles):
+    lon, lat = tiles.manifest[["lon", "lat"]].iloc[0]
+    inside, beside = 0.9 * HALF_TILE_DEGREES, 1.1 * HALF_TILE_DEGREES
+    places = np.array(
+        [[lon + inside, lat - inside], [lon, lat + beside], [np.nan, lat], [lon, lat]]
+    )
+    assert seen_points(places, tiles.manifest.iloc[:1]).tolist() == [True, False, False, True]
+    assert not seen_points(places, tiles.manifest.iloc[:0]).any()

@@ -62,7 +62,7 @@ def adapt(scenes: Sequence[Path], options: AdaptOptions, *, command: str = "") -
     started = time.perf_counter()
     labels, out = require_whole(options)
     require_free(out, overwrite=options.overwrite)
-    base = load_bundle(options.model)
+    base = load_bundle(options.assess.bundle)
     check_options(options.assess, base.card)
     tiles, told = find_tiles(options.tiles, base)
     labelled = read_labels(labels, scenes, options, base.card)

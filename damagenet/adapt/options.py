@@ -8,7 +8,7 @@ from pydantic import Field
 from damagenet.config import Settings
 from damagenet.errors import ConfigError
 from damagenet.evaluation.options import Words
-from damagenet.options import AssessOptions, CommaSeparated
+from damagenet.options import AUTO, AssessOptions, CommaSeparated
 
 SHARED = (
     "clouds",
@@ -40,8 +40,9 @@ class AdaptOptions(Settings):
     """Column of --labels with unique ids; without one uid, id or fid, else the row number."""
     labels_are_random: bool = False
     """Take all labels as drawn at random, where the file has no column `drawn` that says so."""
-    model: str = "harvey"
-    """Bundle to start from: a shipped name (see `damagenet models`) or a folder."""
+    model: str = AUTO
+    """Bundle to start from: a shipped name (see `damagenet models`) or a folder; auto takes
+    harvey-event, and harvey-pair with --pre."""
     out: Path | None = None
     """Folder of the new bundle; its name is the bundle's name."""
     pre: Path | None = None

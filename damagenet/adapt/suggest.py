@@ -81,7 +81,7 @@ def suggest_buildings(scenes: Sequence[Path], options: SuggestOptions) -> Sugges
     adding = _adds_to_labels(options)
     buildings = read_buildings(options.buildings, id_field=options.id_field)
     labels, told = _labels(options, buildings)
-    predictor = Predictor(load_bundle(options.model), device=options.device)
+    predictor = Predictor(load_bundle(options.looking.bundle), device=options.device)
     seen = see_buildings(scenes, buildings, options.looking, predictor)
     candidates = _Candidates.of(seen, labels, predictor)
     planned = candidates.plan(options)

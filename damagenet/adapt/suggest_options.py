@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import Field, field_validator
 
 from damagenet.config import Settings
-from damagenet.options import AssessOptions, CommaSeparated
+from damagenet.options import AUTO, AssessOptions, CommaSeparated
 
 
 class SuggestOptions(Settings):
@@ -24,8 +24,11 @@ class SuggestOptions(Settings):
     """Share of them that is drawn at random, for calibration and totals; the rest is chosen."""
     labels: Path | None = None
     """Labels that exist (an earlier --out, filled in): kept, and not suggested again."""
-    model: str = "harvey"
-    """Bundle: a shipped name (see `damagenet models`) or a folder."""
+    model: str = AUTO
+    """Bundle: a shipped name (see `damagenet models`) or a folder; auto takes harvey-event, and
+    harvey-pair with --pre."""
+    pre: Path | None = None
+    """Picture of the same ground before the storm, or a folder of such, as `assess --pre`."""
     bands: Annotated[tuple[Annotated[int, Field(ge=1)], ...] | None, CommaSeparated] = None
     """Bands to read as red, green, blue, counted from 1, as in 3,2,1."""
     seed: Annotated[int, Field(ge=0)] = 0
@@ -54,6 +57,7 @@ class SuggestOptions(Settings):
             buildings=self.buildings,
             id_field=self.id_field,
             model=self.model,
+            pre=self.pre,
             bands=self.bands,
             device=self.device,
         )

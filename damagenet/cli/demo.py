@@ -4,11 +4,14 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from damagenet.errors import ConfigError
+
+if TYPE_CHECKING:
+    from damagenet.assessment import Assessment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,12 +50,24 @@ def command(
             lines += [
                 *(honest_lines(result.assessments) if not lines else ()),
                 f"{demo.name}: {counts_text(assessment.counts, assessment.kind)}",
-                f"  known: {demo.known}",
+                f"  known: {demo.known}{_learned(assessment)}",
                 f"  map: {assessment.folder / 'report.html'}",
             ]
     sys.stdout.write("".join(f"{line}\n" for line in lines))
     if max(exit_codes):
         raise typer.Exit(max(exit_codes))
+
+
+def _learned(assessment: "Assessment") -> str:
+    """Say how many of the units lie on ground that the model learned from: no test of it."""
+    import numpy as np
+
+    from damagenet.evaluation.seen_ground import learned_tiles, seen_points
+
+    parts = [part[["lon", "lat"]].to_numpy(float) for part in assessment.parts()]
+    places = np.concatenate(parts)
+    seen = int(seen_points(places, learned_tiles(assessment.options.bundle)).sum())
+    return f"; {seen} of {len(places)} lie on ground that the model learned from" if seen else ""
 
 
 def _demo_scenes(out: Path, scene: Path | None, buildings: Path | None) -> list[DemoScene]:

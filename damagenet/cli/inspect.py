@@ -42,7 +42,7 @@ def command(scenes: Scenes, as_json: AsJson = False, **given: object) -> None:
         allow_driver=options.allow_driver,
         force_coarse=options.force_coarse,
     )
-    ground = _ground(options.model) if "model" in named else ChipGround()
+    ground = _ground(options.bundle) if "model" in named else ChipGround()
     reports = [inspect_scene(path, opening, ground) for path in find_scenes(scenes)]
     if as_json:
         typer.echo(json.dumps([asdict(report) for report in reports], indent=2, default=str))

@@ -172,7 +172,7 @@ def _numbered(
 
 
 def _predictor(options: AssessOptions) -> Predictor:
-    bundle = load_bundle(options.model)
+    bundle = load_bundle(options.bundle)
     return Predictor(bundle, device=options.device, batch_size=options.batch_size)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.spatial import cKDTree
 
 from damagenet.bundle import MANIFEST_FILE, find_bundle, read_card
 from damagenet.errors import LeakError
@@ -41,6 +42,21 @@ def seen_tiles(tiles: pd.DataFrame, training_tiles: pd.DataFrame) -> Mask:
     learned = pd.DataFrame({"column": columns, "row_px": rows})
     copies = tiles["sha256"].isin(training_tiles["sha256"]).to_numpy()
     seen: Mask = shares_ground(tiles, learned) | copies
+    return seen
+
+
+def seen_points(places: npt.NDArray[np.float64], training_tiles: pd.DataFrame) -> Mask:
+    """Say of each place (lon, lat in degrees, (N, 2)) whether a training tile shows it, bool (N,).
+
+    A place without coordinates (NaN) was not seen.
+    """
+    known = np.isfinite(places).all(axis=1)
+    seen = np.zeros(len(places), bool)
+    if known.any() and len(training_tiles):
+        # The nearest by the larger of both differences: tiles are squares in degrees.
+        tree = cKDTree(training_tiles[["lon", "lat"]].to_numpy(float))
+        apart, _ = tree.query(places[known], p=np.inf)
+        seen[known] = apart <= HALF_TILE_DEGREES
     return seen
 
 
