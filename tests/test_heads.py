@@ -281,8 +281,11 @@ def test_a_solved_bundle_says_what_it_learned_from(bundle, tiles, xbd):
     card = bundle.card
     assert card.training_tiles.non_commercial
     assert "CC BY-NC-SA 4.0" in card.licence
-    assert "storm_00_post_disaster" in card.training_tiles.split
-    assert "had not seen their scene or block" in card.calibration.fitted_on
+    assert card.training_tiles.split.startswith(
+        "36 damaged and 36 undamaged tiles of split region:victoria; "
+        "12 damaged and 12 undamaged buildings of storm_00, storm_01."
+    )
+    assert "by a head that had not seen its scene or block" in card.calibration.fitted_on
     assert card.inputs == ("post",)
     learned = learned_tiles(bundle.folder)
     assert (learned["lon"] < -95.79).sum() >= 24

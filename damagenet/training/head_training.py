@@ -120,8 +120,8 @@ def _facts(
     labels = sample["damaged"].to_numpy(np.int64)
     logits = sample["logit"].to_numpy(np.float64, copy=True)
     fitted_on = (
-        f"{len(sample)} chips, {int(labels.sum())} of them damaged, by heads that had not seen "
-        f"their scene or block: {_in_words(sources)}"
+        f"{len(sample)} of these, each by a head that had not seen its scene or block of ground: "
+        f"{_in_words(sources)}"
     )
     calibration = fit_calibration(logits, labels, fitted_on=fitted_on)
     calibration = calibration.model_copy(update={"prior": float(labels.mean())})
@@ -179,4 +179,15 @@ def _seen(recipe: Recipe, sources: Sequence[LabelledChips]) -> TrainingTiles:
 
 
 def _in_words(sources: Sequence[LabelledChips]) -> str:
-    return ", ".join(source.words for source in sources)
+    """Return what was learned from, as in `5 damaged and 4 undamaged tiles; ...`."""
+    told = []
+    for graded, what in ((False, "tiles"), (True, "buildings")):
+        some = [source for source in sources if source.graded == graded]
+        counts = [
+            f"{sum(source.units for source in some if source.damaged[0] == damaged):,} {word}"
+            for damaged, word in ((True, "damaged"), (False, "undamaged"))
+        ]
+        origins = list(dict.fromkeys(source.origin for source in some))
+        if some:
+            told.append(f"{' and '.join(counts)} {what} of {', '.join(origins)}")
+    return "; ".join(told)

@@ -13,7 +13,7 @@ from damagenet.bundle import MANIFEST_COLUMNS, file_sha256
 from damagenet.card import ChipGround
 from damagenet.errors import ConfigError, DataError
 from damagenet.recipe import DATA_VARIABLE, DataSettings, GradedSettings, Recipe
-from data_prep.graded import GradedChips, find_scenes, read_graded_chips
+from data_prep.graded import AFTER, GradedChips, find_scenes, read_graded_chips
 from data_prep.harvey import HarveyTiles
 from data_prep.splits import split_tiles
 from data_prep.tile_ground import spatial_blocks
@@ -43,7 +43,7 @@ class LabelledChips:
             itself.
         calibrates: Whether probabilities and threshold are fitted on them as well.
         table: lon, lat, label and sha256 of the ground behind each unit, for the bundle.
-        words: What they are, for the card.
+        origin: Where they come from: a split of tiles, or a scene.
     """
 
     pictures: tuple[Pixels, ...]
@@ -56,7 +56,19 @@ class LabelledChips:
     calibrates: bool
     graded: bool
     table: pd.DataFrame
-    words: str
+    origin: str
+
+    @property
+    def units(self) -> int:
+        """Number of houses or buildings."""
+        return len(np.unique(self.unit))
+
+    @property
+    def words(self) -> str:
+        """What they are."""
+        kind = "damaged" if self.damaged[0] else "undamaged"
+        what = "buildings" if self.graded else "tiles"
+        return f"{self.units} {kind} {what} of {self.origin}"
 
 
 def open_labelled_chips(recipe: Recipe, tiles: HarveyTiles | None = None) -> list[LabelledChips]:
@@ -140,8 +152,8 @@ def _tile_chips(tiles: HarveyTiles, recipe: Recipe, folds: int) -> list[Labelled
     share = data.graded.damaged_share if data.graded else 0.0
     clean = data.graded.undamaged_share if data.graded else 0.0
     made = (
-        (pictures[0], True, 1 - share, "damaged tiles"),
-        (pictures[1], False, 1 - clean, "undamaged tiles"),
+        (pictures[0], True, 1 - share),
+        (pictures[1], False, 1 - clean),
     )
     return [
         LabelledChips(
@@ -155,9 +167,9 @@ def _tile_chips(tiles: HarveyTiles, recipe: Recipe, folds: int) -> list[Labelled
             calibrates=is_damaged or (data.graded is None and len(indices) == 1),
             graded=False,
             table=_tile_table(manifest, indices),
-            words=f"{len(indices[0])} {what} of split {split.name}",
+            origin=f"split {split.name}",
         )
-        for indices, is_damaged, weight, what in made
+        for indices, is_damaged, weight in made
         if weight > 0
     ]
 
@@ -216,10 +228,7 @@ def _building_chips(
                         "sha256": sha256,
                     }
                 ),
-                words=(
-                    f"{len(np.unique(chips.building[here]))} "
-                    f"{'damaged' if is_damaged else 'undamaged'} buildings of {chips.scene.name}"
-                ),
+                origin=chips.scene.name.removesuffix(AFTER),
             )
         )
     return sources
