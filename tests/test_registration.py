@@ -82,13 +82,15 @@ def test_dark_that_became_bright_still_matches():
 
 
 def test_holes_at_the_same_place_do_not_pin_the_shift_to_zero():
-    picture = ground()
+    # As in pictures put together from tiles: many holes, and ground that has changed a lot.
+    picture, random = ground(), np.random.default_rng(2)
     valid = np.ones((SIDE, SIDE), bool)
-    valid[60:140, 40:120] = valid[200:, 180:230] = False
-    first, second = cut(picture) * valid, cut(picture, right=6, down=4) * valid
-    shifted = found(first, second, valid)
+    for row, col in random.integers(0, SIDE - 24, (45, 2)):
+        valid[row : row + 24, col : col + 24] = False
+    changed = 0.35 * picture + 0.65 * ground(seed=3)
+    shifted = found(cut(picture) * valid, cut(changed, right=6, down=4) * valid, valid)
     assert shifted.found
-    assert (shifted.right, shifted.down) == pytest.approx((6, 4), abs=0.3)
+    assert (shifted.right, shifted.down) == pytest.approx((6, 4), abs=0.5)
 
 
 @pytest.mark.parametrize("seed", range(4))
