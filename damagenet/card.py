@@ -14,6 +14,9 @@ FORMAT_VERSION = 1
 NUMBERS = re.compile(r"\[\n([-+.,\de\s]+)\]")
 """A JSON list of numbers over several lines; no text of JSON holds a line break."""
 
+ASIDE = "aside"
+"""Fold of the protocol `event`: labels that were kept aside."""
+
 Probability = Field(ge=0, le=1)
 
 
@@ -180,10 +183,20 @@ class Card(Settings):
         """Share of damaged units at which its probabilities mean what they say."""
         return self.class_prior if self.calibration.prior is None else self.calibration.prior
 
+    def after_storm(self, metric: str) -> Score | None:
+        """Return what was measured on buildings seen after a storm, or None.
+
+        Of an adapted bundle these are the labels of its event that were kept aside; of others the
+        scenes of the post-event protocol.
+        """
+        if self.event is not None:
+            return self.score("event", metric, ASIDE)
+        return self.score("post-event", metric)
+
     @property
     def ranking_only(self) -> bool:
         """True where totals must not be read as counts: over 30 false alarms in 100, or unknown."""
-        alarms = self.score("post-event", "false_alarm_rate")
+        alarms = self.after_storm("false_alarm_rate")
         return alarms is None or alarms.value > 0.30
 
     @property
@@ -196,8 +209,10 @@ class Card(Settings):
     @property
     def sentence(self) -> str:
         """What the model does to 100 intact and to 100 damaged buildings, as measured."""
-        alarms = self.score("post-event", "false_alarm_rate")
-        return flags_in_words(alarms, self.score("post-event", "recall"))
+        said = flags_in_words(self.after_storm("false_alarm_rate"), self.after_storm("recall"))
+        if self.event is None:
+            return said
+        return f"{said} Measured on {self.event.aside} labels of its event that were kept aside."
 
 
 class Figure(Protocol):

@@ -93,6 +93,8 @@ def test_the_card_says_what_it_was_adapted_to_and_keeps_the_base_s_own_scores(ev
     assert (card.event.fitted, card.event.aside) == (report.labels.fitted, report.labels.aside)
     assert not card.event.random
     mine = card.score("event", "balanced_accuracy", "aside")
+    assert f"Measured on {card.event.aside} labels of its event" in card.sentence
+    assert card.after_storm("recall") == card.score("event", "recall", "aside")
     assert mine.value == report.aside.after.balanced_accuracy.value
     assert card.score("event", "auroc", "aside, before").value == report.aside.before.auroc.value
     assert card.score("region", "recall", "victoria").note == "few; measured before the adaptation"
@@ -377,6 +379,7 @@ def test_real_labels_bring_the_shipped_model_s_false_alarms_down(
         field="subtype",
         damaged=("minor-damage", "major-damage", "destroyed"),
         undamaged=("no-damage",),
+        model="harvey",  # which has not seen these scenes
         out=tmp_path / "harvey-houston",
         learn="head",
     )

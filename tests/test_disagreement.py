@@ -167,6 +167,8 @@ def test_before_and_after_the_storm_contradict_each_other_on_a_real_scene(harvey
     scenes = [harvey_data / "xbd" / f"{stem}_{when}_disaster.tif" for when in ("post", "pre")]
     command = ["assess", *map(str, scenes), "--out", str(tmp_path), "--format", "csv,html"]
     command += ["--buildings", str(scenes[0].with_suffix(".geojson")), "--device", "cpu"]
+    # The bundle that leans on the date contradicts itself most.
+    command += ["--model", "harvey"]
     told = CliRunner().invoke(app, command)
     assert told.exit_code == 0, told.output
     ids, shared = contradicted(tmp_path, scenes[0].stem, scenes[1].stem)

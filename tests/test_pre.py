@@ -16,10 +16,11 @@ from damagenet.engine.batch import assess_scenes
 from damagenet.engine.inputs import read_inputs
 from damagenet.engine.parts import read_assessment
 from damagenet.errors import CancelledError, ConfigError, DataError, OutputError, SceneError
-from damagenet.evaluation.post_event import comparable, find_scenes, judge_scene, picture_before
+from damagenet.evaluation.post_event import comparable, judge_scene, picture_before
 from damagenet.inference import Predictor
 from damagenet.labels import Label, Reason
 from damagenet.options import AssessOptions
+from data_prep.graded import find_scenes
 
 SIDE = 12
 """Cells each way of scenes that are large enough to be matched."""

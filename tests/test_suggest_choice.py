@@ -107,7 +107,9 @@ def test_every_block_of_the_ground_gets_its_part(wanted, seed):
     doubt = np.where(np.arange(400) < 40, 1.0, 1e-6)
     picked = np.array(chosen(choices(400, uncertainty=doubt), wanted, seed=seed))
     per_half = np.bincount(picked // 200, minlength=2)
-    assert abs(per_half[0] - per_half[1]) <= 1
+    # Up to sixteen blocks: those that are served once more may all lie in one half.
+    assert abs(per_half[0] - per_half[1]) <= 8
+    assert per_half.min() >= wanted // 4
 
 
 @given(count=st.integers(1, 100), power=st.integers(0, 4), seed=st.integers(0, 2**32))

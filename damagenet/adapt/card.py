@@ -20,10 +20,10 @@ from damagenet.calibration import (
     probabilities,
     uncertain_band,
 )
-from damagenet.card import Card, Event, Score
+from damagenet.card import ASIDE, Card, Event, Score
 from damagenet.confidence import confidence_curve
 
-ASIDE, TILES = "aside", "base tiles"
+TILES = "base tiles"
 KEPT = ("recall", "false_alarm_rate", "balanced_accuracy", "auroc")
 BEFORE_ADAPTATION = "measured before the adaptation"
 

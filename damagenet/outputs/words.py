@@ -49,7 +49,7 @@ NEARLY_ALL = 0.9
 
 def advice(card: Card) -> str:
     """Return what a reader should do about the card's headline; empty where totals are counts."""
-    alarms = card.score("post-event", "false_alarm_rate")
+    alarms = card.after_storm("false_alarm_rate")
     if alarms is None:
         return "Nobody measured how often it is wrong after a storm: check every flag by eye."
     if alarms.value > NEARLY_ALL:

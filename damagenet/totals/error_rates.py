@@ -58,8 +58,8 @@ class ErrorRates:
     @classmethod
     def of_card(cls, card: Card) -> "ErrorRates | None":
         """Return the rates measured after storms, or None where the card lacks one."""
-        recall = card.score("post-event", "recall")
-        alarms = card.score("post-event", "false_alarm_rate")
+        recall = card.after_storm("recall")
+        alarms = card.after_storm("false_alarm_rate")
         if recall is None or alarms is None:
             return None
         return cls(recall=Rate.of_score(recall), alarms=Rate.of_score(alarms))
