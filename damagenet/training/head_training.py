@@ -120,8 +120,8 @@ def _facts(
     labels = sample["damaged"].to_numpy(np.int64)
     logits = sample["logit"].to_numpy(np.float64, copy=True)
     fitted_on = (
-        f"{len(sample)} of these, each by a head that had not seen its scene or block of ground: "
-        f"{_in_words(sources)}"
+        f"{len(sample)} houses out of {_in_words(sources)}, each judged by a head that had not "
+        "seen its scene or block of ground"
     )
     calibration = fit_calibration(logits, labels, fitted_on=fitted_on)
     calibration = calibration.model_copy(update={"prior": float(labels.mean())})
