@@ -88,7 +88,6 @@ def _other_architecture(name: str) -> Architecture:
             smallest_px=texture.SMALLEST_PX,
             limits={
                 "depth": (1, len(texture.READ_AFTER)),
-                "blur_px": (0.0, 4.0),
                 "dropout": (0.0, 0.95),
                 "swap": get_args(Where),
                 "keep_clip": (False, True),

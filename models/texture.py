@@ -9,7 +9,6 @@ from collections import OrderedDict
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from models.activations import ActivationMaker
 from models.efficientnet_lite import STAGES, efficientnet_lite0
@@ -22,8 +21,6 @@ SMALLEST_PX = 32
 RGB = 3
 READ_AFTER = (2, 3, 5)
 """Stages of EfficientNet-Lite0 after which maps are read: the last at each resolution."""
-REACH = 3
-"""Half the width of the Gaussian in deviations."""
 FLOOR = 0.02
 """Added to a deviation before its logarithm: maps that are flat say nothing more below it."""
 
@@ -31,16 +28,14 @@ FLOOR = 0.02
 class TextureStatistics(nn.Module):
     """Logarithms of the deviations of feature maps; of two images their difference."""
 
-    def __init__(self, trunk: nn.Sequential, *, blur_px: float, dropout: float) -> None:
+    def __init__(self, trunk: nn.Sequential, dropout: float) -> None:
         """Take the first stages of a backbone.
 
         Args:
             trunk: (N, 3, H, W) through its children in turn; those in `READ_AFTER` are read.
-            blur_px: Deviation of a Gaussian that images go through first; 0 leaves them sharp.
             dropout: Share of the statistics dropped before the head, in training.
         """
         super().__init__()
-        self.blur_px = blur_px
         self.trunk = trunk
         self.dropout = nn.Dropout(dropout)
         self.read = frozenset(f"stage{number}" for number in READ_AFTER)
@@ -49,8 +44,6 @@ class TextureStatistics(nn.Module):
         """Return (N, F) of images (N, 3, H, W), or of the first minus the second (N, 6, H, W)."""
         count = images.shape[1] // RGB
         maps = images if count == 1 else torch.cat(images.chunk(count, dim=1))
-        if self.blur_px:
-            maps = blurred(maps, self.blur_px)
         found = []
         for name, stage in self.trunk.named_children():
             maps = stage(maps)
@@ -64,20 +57,6 @@ class TextureStatistics(nn.Module):
         return dropped
 
 
-def blurred(images: torch.Tensor, blur_px: float) -> torch.Tensor:
-    """Return images (N, C, H, W) through a Gaussian, mirrored at the edge.
-
-    What compression, resampling and a sensor's sharpness do to a picture lies mostly below it.
-    """
-    reach = max(1, round(REACH * blur_px))
-    steps = torch.arange(-reach, reach + 1, dtype=images.dtype, device=images.device)
-    kernel = torch.exp(-((steps / blur_px) ** 2) / 2)
-    kernel = (kernel / kernel.sum()).expand(images.shape[1], 1, -1)
-    padded = F.pad(images, (reach,) * 4, mode="reflect")
-    across = F.conv2d(padded, kernel[:, :, None, :], groups=images.shape[1])
-    return F.conv2d(across, kernel[:, :, :, None], groups=images.shape[1])
-
-
 def lite0_texture(
     *,
     channels_in: int,
@@ -85,7 +64,6 @@ def lite0_texture(
     make: ActivationMaker | None,
     weights: str | None = None,
     depth: int = 2,
-    blur_px: float = 0.0,
     dropout: float = 0.0,
     swap: Where = "all",
     keep_clip: bool = True,
@@ -98,7 +76,6 @@ def lite0_texture(
         make: Makes the activations that replace the backbone's own; None keeps those.
         weights: Name of the ImageNet weights; None for torch's own start.
         depth: At how many resolutions the maps are read, 1 to 3.
-        blur_px: Deviation in pixels of a Gaussian that images go through first.
         dropout: Share of the statistics dropped before the head, in training.
         swap: Which activations are replaced, as in any backbone.
         keep_clip: Whether those that clip from above go on to do so when replaced.
@@ -118,7 +95,7 @@ def lite0_texture(
         example = torch.empty(1, RGB, size_px, size_px, device="meta")
         swap_activations(trunk, make, example=example, where=swap, keep_clip=keep_clip)
     count = sum(STAGES[number - 1][1] for number in READ_AFTER[:depth])
-    return TextureStatistics(trunk, blur_px=blur_px, dropout=dropout), count
+    return TextureStatistics(trunk, dropout), count
 
 
 def texture_backbone() -> Backbone:

@@ -30,7 +30,6 @@ from damagenet.training.train import train
 from data_prep.augmentation import build_augmentation
 from data_prep.graded import find_scenes, read_graded_chips, scene_ground
 from models.factory import build_network, build_pretrained
-from models.texture import blurred
 
 PIXEL_M = 0.467
 SCENE_PX = 640
@@ -133,14 +132,6 @@ def test_statistics_fall_where_the_ground_turns_smooth(depth, count):
     features = network.embed(torch.cat([rough, 110 + (rough - 110) / 15]))
     assert features.shape == (2, count)
     assert (features[1] < features[0]).double().mean() > 0.9
-
-
-def test_a_blur_keeps_flat_ground_and_takes_fine_grain():
-    flat = torch.full((1, 3, 40, 40), 7.0)
-    torch.testing.assert_close(blurred(flat, 1.0), flat)
-    grain = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    # White noise through a Gaussian keeps a share of 1 / (2 sqrt(pi) sigma) of its deviation.
-    assert blurred(grain, 1.5).std() == pytest.approx(1 / (2 * np.pi**0.5 * 1.5), rel=0.1)
 
 
 def test_an_activation_may_be_replaced_in_the_trunk():
