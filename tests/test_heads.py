@@ -25,6 +25,7 @@ from damagenet.evaluation.seen_ground import learned_tiles
 from damagenet.recipe import Choice, ModelSettings, Recipe
 from damagenet.training.checks import check_recipe
 from damagenet.training.head import Features, Head, left_out_logits, solve
+from damagenet.training.head_training import _band_of_doubt
 from damagenet.training.labelled_chips import open_labelled_chips
 from damagenet.training.train import train
 from data_prep.augmentation import build_augmentation
@@ -315,6 +316,20 @@ def test_post_event_leaves_out_one_graded_scene_at_a_time(tiles, xbd):
     assert [fold.name for fold in folds] == [scene.name for scene in scenes]
     held = [fold.recipe.data.graded.held_out for fold in folds]
     assert held == [(scene.name,) for scene in scenes]
+
+
+def test_a_band_of_doubt_never_holds_most_verdicts():
+    rng = np.random.default_rng(0)
+    labels = (rng.random(600) < 0.3).astype(np.int64)
+    good = np.clip(0.5 + (labels - 0.5) * 0.6 + rng.normal(0, 0.2, 600), 0.01, 0.99)
+    low, high = _band_of_doubt(good, labels, 0.5)
+    standing = (good <= low) | (good >= high)
+    assert low < 0.5 < high
+    assert np.mean(((good >= 0.5) != (labels == 1))[standing]) <= 0.05
+    # Where far verdicts are wrong as often as near ones, no band helps.
+    noise = rng.random(600)
+    low, high = _band_of_doubt(noise, labels, 0.5)
+    assert np.mean((noise > low) & (noise < high)) <= 0.5
 
 
 # Settings

@@ -39,6 +39,10 @@ HELD_FOLD = 0
 """The part whose distance to the others says what is usual."""
 MAX_ERROR = 0.05
 """Share of wrong verdicts that is accepted outside the band of doubt."""
+SHARES_OF_ERROR = (0.5, 0.6, 0.7, 0.8)
+"""What is accepted else, in shares of the errors without a band."""
+MOST_IN_DOUBT = 0.5
+"""A band that holds more of the verdicts says nothing about any of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -131,13 +135,29 @@ def _facts(
     return CardFacts(
         calibration=calibration,
         threshold=threshold,
-        uncertain_band=uncertain_band(p, labels, threshold, error=MAX_ERROR),
+        uncertain_band=_band_of_doubt(p, labels, threshold),
         class_prior=float(labels.mean()),
         confidence=confidence_curve(p, labels, threshold),
         strangeness=strangeness,
         tiles=_seen(recipe, sources),
         licence=GRADED_WEIGHTS_LICENCE if recipe.data.graded else None,
     )
+
+
+def _band_of_doubt(
+    p: npt.NDArray[np.float64], labels: npt.NDArray[np.int64], threshold: float
+) -> tuple[float, float]:
+    """Return the band outside which few verdicts are wrong, and at least half of them stand.
+
+    A weak model that is as often wrong far from its threshold as near it has no such band: then
+    none is given, and the measured errors on the card are all there is to say.
+    """
+    overall = float(np.mean((p >= threshold) != (labels == 1)))
+    for error in (MAX_ERROR, *(share * overall for share in SHARES_OF_ERROR)):
+        low, high = uncertain_band(p, labels, threshold, error=error)
+        if np.mean((p > low) & (p < high)) <= MOST_IN_DOUBT:
+            return low, high
+    return threshold, threshold
 
 
 def _units(
