@@ -31,9 +31,10 @@ from damagenet.calibration import probabilities
 from damagenet.errors import DataError
 from damagenet.evaluation.intervals import binomial_interval
 from damagenet.evaluation.metrics import make_sample, measure
-from damagenet.evaluation.post_event import GRADE_FIELD, GRADES, find_scenes
+from damagenet.evaluation.post_event import GRADES
 from damagenet.evaluation.truth import Survey, read_survey
 from damagenet.options import AssessOptions
+from data_prep.graded import GRADE_FIELD, find_scenes
 
 SIZES = (20, 50, 100, 200, 400)
 READING = AssessOptions(clouds="ignore", min_valid=0.0)

@@ -32,11 +32,12 @@ from damagenet.adapt.diversity import Choices, metres, uncertainty_of
 from damagenet.adapt.rounds import plan_round
 from damagenet.adapt.seen import see_buildings
 from damagenet.bundle import load_bundle
-from damagenet.evaluation.post_event import GRADE_FIELD, GRADES, find_scenes
+from damagenet.evaluation.post_event import GRADES
 from damagenet.evaluation.truth import read_survey
 from damagenet.inference import Predictor
 from damagenet.options import AssessOptions
 from data_prep.footprints import read_buildings
+from data_prep.graded import GRADE_FIELD, find_scenes
 
 SIZES = (20, 50, 100)
 SHARE = 0.4
