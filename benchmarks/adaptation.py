@@ -110,6 +110,8 @@ def one(
 def curve(table: pd.DataFrame) -> pd.DataFrame:
     """Return one row per number of labels and way to learn, seeds pooled."""
     rows = []
+    # Refused labels leave tables without rows, which make objects of truth values.
+    table = table.astype({"damaged": bool, "flagged": bool})
     for (labels, learn), group in table.groupby(["labels", "learn"], sort=True):
         sides = {"false_alarms": group[~group["damaged"]], "recall": group[group["damaged"]]}
         row: dict[str, object] = {"labels": labels, "learn": learn}
