@@ -2,27 +2,20 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 from fastapi import APIRouter, FastAPI
 
 from api.folders import ServiceFolders
+from api.limits import Limiter
 from api.problems import handle_problems
+from api.service import Service
 from api.settings import ServiceSettings, read_service_settings
 from api.store.database import Database
+from api.store.keys import KeyStore
 from damagenet import __version__
 
 ROUTERS: tuple[APIRouter, ...] = ()
 """One line for each file in `routes/`, in the order of the document."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Service:
-    """What all requests to one application share; routes find it at `request.app.state.service`."""
-
-    settings: ServiceSettings
-    folders: ServiceFolders
-    database: Database
 
 
 def create_app(settings: ServiceSettings | None = None) -> FastAPI:
@@ -35,10 +28,13 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
         ConfigError: If settings are wrong, or the database does not answer.
     """
     settings = settings or read_service_settings()
+    database = Database(settings.database)
     service = Service(
         settings=settings,
         folders=ServiceFolders(data_dir=settings.data_dir),
-        database=Database(settings.database),
+        database=database,
+        keys=KeyStore(database),
+        limits=Limiter(settings.requests_per_minute, settings.concurrent_requests),
     )
 
     @asynccontextmanager

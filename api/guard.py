@@ -1,0 +1,182 @@
+"""Who may come in: the dependency `caller(scope)` of every route, and the checks behind it.
+
+A caller shows a key in `Authorization: Bearer KEY` or `X-API-Key`, or, in a browser, the cookie
+that `POST /v1/session` gave for one. A service without keys takes everybody for `local`.
+"""
+
+import ipaddress
+from collections.abc import AsyncIterator, Callable
+from functools import cache
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from fastapi import Depends, Request, Security
+from fastapi.security import APIKeyCookie, APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
+from starlette.concurrency import run_in_threadpool
+
+from api.callers import LOCAL, Caller, Scope
+from api.keys import SCOPES
+from api.problems import MEDIA_TYPE, Problem, ServiceError
+from api.service import service_of
+from api.settings import ServiceSettings
+from api.store.database import Database
+from api.store.keys import KeyStore
+from damagenet.errors import ConfigError
+
+COOKIE = "damagenet_session"
+SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
+CHALLENGE = {"WWW-Authenticate": 'Bearer realm="damagenet"'}
+
+_BEARER = HTTPBearer(auto_error=False, description="An API key, from `damagenet keys add`.")
+_HEADER = APIKeyHeader(name="X-API-Key", auto_error=False, description="The same key.")
+_COOKIE = APIKeyCookie(name=COOKIE, auto_error=False, description="From `POST /v1/session`.")
+
+
+def _refusal(description: str) -> dict[str, Any]:
+    schema = {"schema": Problem.model_json_schema()}
+    return {"description": description, "content": {MEDIA_TYPE: schema}}
+
+
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    401: _refusal("No key, or one that is unknown or revoked."),
+    403: _refusal("The key lacks the scope, or another site sent the request."),
+    429: _refusal("Too many requests or jobs; `Retry-After` says when to come back."),
+}
+"""What `caller` may answer, for the OpenAPI document: `responses=REFUSALS`."""
+
+
+@cache
+def caller(scope: Scope) -> Callable[..., AsyncIterator[Caller]]:
+    """Return a dependency that gives the caller of a request, if it may do what `scope` says.
+
+    It answers 401 without a known key, 403 where the key lacks the scope or another site sent the
+    request through a browser, and 429 beyond the caller's limits.
+    """
+
+    async def dependency(
+        request: Request,
+        bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)],
+        header: Annotated[str | None, Security(_HEADER)],
+        cookie: Annotated[str | None, Security(_COOKIE)],
+    ) -> AsyncIterator[Caller]:
+        limits = service_of(request).limits
+        found = await _find(request, bearer.credentials if bearer else header, cookie)
+        request.state.key_id = found.owner
+        who = found.owner if found.owner != LOCAL else _address(request)
+        limits.begin(who)
+        try:
+            if not found.may(scope):
+                raise ServiceError(
+                    403, f"this key may not {scope}: ask for one with the scope {scope}"
+                )
+            yield found
+        finally:
+            limits.end(who)
+
+    return dependency
+
+
+async def _find(request: Request, key: str | None, cookie: str | None) -> Caller:
+    service = service_of(request)
+    if key is not None:
+        return await _look_up(request, key, service.keys.caller_of_key)
+    if not service.settings.require_keys:
+        refuse_other_sites(request, strict=False)
+        return Caller(owner=LOCAL, scopes=frozenset(SCOPES))
+    if cookie is None:
+        raise _unknown("an API key is needed")
+    refuse_other_sites(request, strict=True)
+    return await _look_up(request, cookie, service.keys.caller_of_session)
+
+
+async def _look_up(request: Request, text: str, ask: Callable[[str], Caller | None]) -> Caller:
+    """Return the caller behind a key or session; the database is asked every few seconds only."""
+    service = service_of(request)
+    remembered = service.keys.remembered(text)
+    if remembered is not None:
+        return remembered
+    # What is unknown is counted by address, so that nobody keeps the database busy by guessing.
+    service.limits.begin(address := _address(request))
+    try:
+        found = await run_in_threadpool(ask, text)
+    finally:
+        service.limits.end(address)
+    if found is None:
+        raise _unknown("this API key or session is unknown or has ended")
+    return found
+
+
+def _unknown(what: str) -> ServiceError:
+    detail = f"{what}: send one from `damagenet keys add` as Authorization: Bearer KEY"
+    return ServiceError(401, detail, CHALLENGE)
+
+
+def refuse_other_sites(request: Request, *, strict: bool) -> None:
+    """Refuse a writing request that a page of another site sent through the caller's browser.
+
+    Browsers name the page's site in `Origin` with every writing request. Programs do not, and
+    have no cookie that could be misused.
+
+    Args:
+        request: The request.
+        strict: Also refuse where nothing tells the origin, as with a cookie.
+
+    Raises:
+        ServiceError: 403.
+    """
+    if request.method in SAFE_METHODS:
+        return
+    origin = request.headers.get("origin")
+    site = request.headers.get("sec-fetch-site")
+    if origin is not None:
+        # A proxy may have taken TLS off, so that only host and port can be compared.
+        allowed = urlsplit(origin).netloc.lower() == request.headers.get("host", "").lower()
+    else:
+        allowed = site in ("same-origin", "none") if site else not strict
+    if not allowed:
+        raise ServiceError(
+            403, "another site sent this request: open the service's own page, or send an API key"
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine can reach an address."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def require_keys_for(
+    host: str, settings: ServiceSettings, database: Database, *, insecure: bool = False
+) -> ServiceSettings:
+    """Return the settings to serve an address with: others than loopback want keys.
+
+    Args:
+        host: The address to listen on.
+        settings: Settings as they were given.
+        database: Where the keys are.
+        insecure: Serve any address without keys, because the caller said so by name.
+
+    Raises:
+        ConfigError: If keys are needed and there is none.
+    """
+    if insecure and not settings.require_keys:
+        return settings.model_copy(update={"allowed_hosts": settings.allowed_hosts or ("*",)})
+    if is_loopback(host) and not settings.require_keys:
+        return settings
+    if not KeyStore(database).any():
+        raise ConfigError(
+            f"{host} can be reached by others and there is no API key: make one with "
+            "`damagenet keys add NAME`, serve on 127.0.0.1, or pass --insecure"
+        )
+    return settings.model_copy(update={"require_keys": True})
+
+
+def _address(request: Request) -> str:
+    return f"address {request.client.host}" if request.client else "address unknown"
+
+
+ReadCaller = Annotated[Caller, Depends(caller("read"))]
+WriteCaller = Annotated[Caller, Depends(caller("write"))]
+AdminCaller = Annotated[Caller, Depends(caller("admin"))]
