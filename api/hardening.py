@@ -23,8 +23,11 @@ DRIVERS = frozenset(
     )
 )
 """What is read or written; `Memory` is what GDAL called the vectors of MEM before 3.11."""
-FILE_SYSTEMS = frozenset(("/vsimem/", "/vsisubfile/", "/vsisparse/", "/vsipythonfilelike/"))
-"""Memory, and what GeoTIFF and rasterio use inside; all archives and networks are left out."""
+FILE_SYSTEMS = frozenset(
+    ("/vsimem/", "/vsisubfile/", "/vsisparse/", "/vsipythonfilelike/", "/vsizip/")
+)
+"""Memory, what GeoTIFF and rasterio use inside, and zipped shapefiles; no network, no other
+archive. A path that is opened is always one of the service's own."""
 SETTINGS = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     "GDAL_PAM_ENABLED": "NO",
@@ -33,11 +36,16 @@ SETTINGS = {
     "GDAL_NUM_THREADS": "1",
     "GDAL_MAX_DATASET_POOL_SIZE": "100",
     "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": ".none",
-    "OGR_GEOJSON_MAX_OBJ_SIZE": "64",
+    "OGR_GEOJSON_MAX_OBJ_SIZE": "128",
     "PROJ_NETWORK": "OFF",
 }
-"""No sidecars, no plug-ins, no network, one thread a file, 64 MB for one GeoJSON feature. They go
+"""No sidecars, no plug-ins, no network, one thread a file, 128 MB for one GeoJSON feature. They go
 into the environment, as options set in one thread are unknown to the others and to children."""
+
+
+_FETCH = ctypes.CFUNCTYPE(ctypes.c_void_p, *[ctypes.c_void_p] * 7)
+_kept: list[object] = []
+"""Functions whose address GDAL keeps, so that they must live as long as the process."""
 
 
 def harden_gdal() -> None:
@@ -51,6 +59,7 @@ def harden_gdal() -> None:
         pass  # which registers the drivers, once in the life of a process
     pyogrio.set_gdal_config_options(SETTINGS)
     for library in _libraries():
+        _fetch_nothing(library)
         _keep_drivers(library, DRIVERS)
         _keep_file_systems(library, FILE_SYSTEMS)
 
@@ -80,6 +89,24 @@ def _beside_packages() -> set[Path]:
         for pattern in (".dylibs/libgdal*", f"../{folder.name}.libs/gdal*")
         for library in folder.glob(pattern)
     }
+
+
+def _fetch_nothing(library: ctypes.CDLL) -> None:
+    """Answer every HTTP request of GDAL with an empty result, and send none.
+
+    Without network drivers one is left: a GeoJSON whose CRS is a link is looked up there.
+    """
+    library.CPLCalloc.restype = ctypes.c_void_p
+    library.CPLCalloc.argtypes = [ctypes.c_size_t, ctypes.c_size_t]
+
+    def fetch(*_arguments: object) -> int:
+        # A CPLHTTPResult of zeros holds no data; GDAL frees it. Room for later fields is left.
+        result: int = library.CPLCalloc(1, 512)
+        return result
+
+    callback = _FETCH(fetch)
+    _kept.append(callback)
+    library.CPLHTTPSetFetchCallback(callback, None)
 
 
 def _keep_drivers(library: ctypes.CDLL, kept: Iterable[str]) -> None:

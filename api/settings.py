@@ -58,6 +58,8 @@ class ServiceSettings(BaseSettings):
     """Buildings or areas in one file."""
     max_vertices: Annotated[int, Field(gt=0)] = 50_000_000
     """Vertices in one file of buildings or areas."""
+    max_vector_bytes: Annotated[int, Field(gt=0)] = 2 * GIB
+    """Bytes of one file of buildings or areas, unpacked; the engine holds it in memory."""
     max_scenes: Annotated[int, Field(gt=0)] = 1_000
     """Scenes in one assessment."""
     max_jobs: Annotated[int, Field(gt=0)] = 100
