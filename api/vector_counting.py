@@ -66,7 +66,8 @@ class Count:
 
     def add_wkb(self, values: np.ndarray) -> None:
         """Count geometries as well-known binary; what cannot be read counts as none."""
-        self.add(shapely.from_wkb(values, on_invalid="ignore"))
+        with np.errstate(invalid="ignore"):  # NaN is found by `add`
+            self.add(shapely.from_wkb(values, on_invalid="ignore"))
 
     def check_fields(self, number: int) -> None:
         """Refuse a table with too many columns."""
@@ -225,22 +226,27 @@ def _count_csv(count: Count) -> None:
     _check_lines(count)
     wanted = {*LON_NAMES, *LAT_NAMES}
     try:
-        for table in pd.read_csv(
+        with pd.read_csv(
             count.path,
             chunksize=ROWS_AT_A_TIME,
             usecols=lambda name: str(name).strip().lower() in wanted,
-        ):
-            count.expect(count.features + len(table))
-            count.features += len(table)
-            numbers = table.apply(pd.to_numeric, errors="coerce").to_numpy(float)
-            if np.isinf(numbers).any():
-                raise FootprintError(
-                    f"{count.path.name} has coordinates that are not finite (inf): mend them"
-                )
+        ) as tables:
+            for table in tables:
+                _count_rows(count, table.apply(pd.to_numeric, errors="coerce").to_numpy(float))
     except FootprintError:
         raise
     except (OSError, ValueError) as err:
         raise FootprintError(f"{count.path.name} cannot be read as CSV: export it again") from err
+
+
+def _count_rows(count: Count, numbers: np.ndarray) -> None:
+    """Count rows of longitudes and latitudes; a gap is no fault, the engine reports it."""
+    count.features += len(numbers)
+    count.expect(count.features)
+    if np.isinf(numbers).any():
+        raise FootprintError(
+            f"{count.path.name} has coordinates that are not finite (inf): mend them"
+        )
 
 
 def _check_lines(count: Count) -> None:

@@ -1,27 +1,16 @@
 """Files that were sent are told by their content, and refused with a reason before any harm."""
 
-import io
-import json
-import sqlite3
-import stat
 import struct
-import subprocess
-import sys
 import warnings
-import zipfile
 import zlib
 from pathlib import Path
 
-import geopandas as gpd
 import numpy as np
-import pandas as pd
 import pytest
 import rasterio
-import shapely
-from rasters import UTM, box, frame_of, noise, smooth, write_raster
+from rasters import UTM, box, frame_of, smooth, write_raster
 
 from api.inspection import inspect_upload
-from api.names import clean_name
 from api.problems import ServiceError
 from api.settings import ServiceSettings
 
@@ -35,11 +24,6 @@ def refusal(path: Path, role: str, settings: ServiceSettings = SETTINGS) -> tupl
     assert str(path.parent) not in str(caught.value)
     assert "\n" not in str(caught.value)
     return caught.value.status, str(caught.value)
-
-
-def houses(count: int = 3) -> gpd.GeoDataFrame:
-    shapes = [box(10 * number, 0, 10 * number + 8, 8) for number in range(count)]
-    return frame_of(shapes, name=[f"house {number}" for number in range(count)])
 
 
 def tiff(entries: list[tuple[int, int, list[int]]], tail: bytes = b"") -> bytes:
@@ -130,7 +114,7 @@ def test_a_sidecar_is_no_picture_even_if_it_is_a_tiff(tmp_path):
 
 def test_vectors_are_no_image_and_pictures_no_buildings(tmp_path):
     picture = write_raster(tmp_path / "scene.tif", smooth(32, 32))
-    houses().to_file(tmp_path / "houses.gpkg")
+    frame_of([box(0, 0, 8, 8)]).to_file(tmp_path / "houses.gpkg")
     assert "is a GeoTIFF; buildings takes" in refusal(picture, "buildings")[1]
     assert "is a GeoPackage; image takes" in refusal(tmp_path / "houses.gpkg", "image")[1]
     assert inspect_upload(picture, "exclude", SETTINGS) == picture
@@ -198,19 +182,3 @@ def test_a_png_that_would_need_gigabytes_is_refused(tmp_path, width, height, int
         b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
     )
     assert refusal(path, "image")[0] in (413, 422)
-
-
-# Vectors
-
-
-@pytest.mark.parametrize("name", ["a.gpkg", "a.geojson", "a.fgb", "a.parquet", "a.csv"])
-def test_vector_files_are_taken_and_stay_where_they_are(tmp_path, name):
-    path = tmp_path / name
-    if name.endswith(".parquet"):
-        houses().to_parquet(path)
-    elif name.endswith(".csv"):
-        pd.DataFrame({"lon": [-95.0, None], "lat": [29.0, None]}).to_csv(path, index=False)
-    else:
-        houses().to_file(path)
-    assert inspect_upload(path, "buildings", SETTINGS) == path
-    assert list(tmp_path.iterdir()) == [path]
