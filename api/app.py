@@ -6,15 +6,25 @@ from contextlib import asynccontextmanager
 from fastapi import APIRouter, FastAPI
 
 from api.folders import ServiceFolders
+from api.hardening import harden_gdal
 from api.limits import Limiter
 from api.problems import handle_problems
+from api.queue import JobQueue
+from api.routes import assessments, events, results, uploads
 from api.service import Service
 from api.settings import ServiceSettings, read_service_settings
 from api.store.database import Database
+from api.store.jobs import JobStore
 from api.store.keys import KeyStore
+from api.store.uploads import UploadStore
 from damagenet import __version__
 
-ROUTERS: tuple[APIRouter, ...] = ()
+ROUTERS: tuple[APIRouter, ...] = (
+    assessments.router,
+    uploads.router,
+    events.router,
+    results.router,
+)
 """One line for each file in `routes/`, in the order of the document."""
 
 
@@ -25,14 +35,18 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
         settings: Settings; without them those of the environment.
 
     Raises:
-        ConfigError: If settings are wrong, or the database does not answer.
+        ConfigError: If settings are wrong, or the database or the queue does not answer.
     """
     settings = settings or read_service_settings()
+    harden_gdal()
     database = Database(settings.database)
     service = Service(
         settings=settings,
-        folders=ServiceFolders(data_dir=settings.data_dir),
+        folders=ServiceFolders.of(settings),
         database=database,
+        jobs=JobStore(database),
+        uploads=UploadStore(database),
+        queue=JobQueue(settings.queue),
         keys=KeyStore(database),
         limits=Limiter(settings.requests_per_minute, settings.concurrent_requests),
     )
@@ -40,6 +54,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
+        service.queue.close()
         service.database.close()
 
     app = FastAPI(title="damagenet", version=__version__, lifespan=lifespan)

@@ -6,9 +6,12 @@ from fastapi import Request
 
 from api.folders import ServiceFolders
 from api.limits import Limiter
+from api.queue import JobQueue
 from api.settings import ServiceSettings
 from api.store.database import Database
+from api.store.jobs import JobStore
 from api.store.keys import KeyStore
+from api.store.uploads import UploadStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +21,9 @@ class Service:
     settings: ServiceSettings
     folders: ServiceFolders
     database: Database
+    jobs: JobStore
+    uploads: UploadStore
+    queue: JobQueue
     keys: KeyStore
     limits: Limiter
 
