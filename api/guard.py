@@ -7,16 +7,16 @@ that `POST /v1/session` gave for one. A service without keys takes everybody for
 import ipaddress
 from collections.abc import AsyncIterator, Callable
 from functools import cache
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import urlsplit
 
-from fastapi import Depends, Request, Security
+from fastapi import Request, Security
 from fastapi.security import APIKeyCookie, APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 from starlette.concurrency import run_in_threadpool
 
 from api.callers import LOCAL, Caller, Scope
 from api.keys import SCOPES
-from api.problems import MEDIA_TYPE, Problem, ServiceError
+from api.problems import ServiceError, problems
 from api.service import service_of
 from api.settings import ServiceSettings
 from api.store.database import Database
@@ -32,17 +32,13 @@ _HEADER = APIKeyHeader(name="X-API-Key", auto_error=False, description="The same
 _COOKIE = APIKeyCookie(name=COOKIE, auto_error=False, description="From `POST /v1/session`.")
 
 
-def _refusal(description: str) -> dict[str, Any]:
-    schema = {"schema": Problem.model_json_schema()}
-    return {"description": description, "content": {MEDIA_TYPE: schema}}
-
-
-REFUSALS: dict[int | str, dict[str, Any]] = {
-    401: _refusal("No key, or one that is unknown or revoked."),
-    403: _refusal("The key lacks the scope, or another site sent the request."),
-    429: _refusal("Too many requests or jobs; `Retry-After` says when to come back."),
-}
+REFUSALS = problems(401, 403, 429)
 """What `caller` may answer, for the OpenAPI document: `responses=REFUSALS`."""
+
+
+Bearer = Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)]
+Header = Annotated[str | None, Security(_HEADER)]
+Cookie = Annotated[str | None, Security(_COOKIE)]
 
 
 @cache
@@ -54,15 +50,11 @@ def caller(scope: Scope) -> Callable[..., AsyncIterator[Caller]]:
     """
 
     async def dependency(
-        request: Request,
-        bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)],
-        header: Annotated[str | None, Security(_HEADER)],
-        cookie: Annotated[str | None, Security(_COOKIE)],
+        request: Request, bearer: Bearer, header: Header, cookie: Cookie
     ) -> AsyncIterator[Caller]:
-        limits = service_of(request).limits
         found = await _find(request, bearer.credentials if bearer else header, cookie)
         request.state.key_id = found.owner
-        who = found.owner if found.owner != LOCAL else _address(request)
+        limits, who = service_of(request).limits, _who(request, found)
         limits.begin(who)
         try:
             if not found.may(scope):
@@ -74,6 +66,20 @@ def caller(scope: Scope) -> Callable[..., AsyncIterator[Caller]]:
             limits.end(who)
 
     return dependency
+
+
+async def optional_caller(
+    request: Request, bearer: Bearer, header: Header, cookie: Cookie
+) -> Caller | None:
+    """Give the caller of a request, or None where 401 would be answered."""
+    try:
+        found = await _find(request, bearer.credentials if bearer else header, cookie)
+    except ServiceError as err:
+        if err.status != 401:
+            raise
+        return None
+    request.state.key_id = found.owner
+    return found
 
 
 async def _find(request: Request, key: str | None, cookie: str | None) -> Caller:
@@ -173,10 +179,10 @@ def require_keys_for(
     return settings.model_copy(update={"require_keys": True})
 
 
+def _who(request: Request, found: Caller) -> str:
+    """Return whose limits count: those of the key, or of the address where there are no keys."""
+    return found.owner if found.owner != LOCAL else _address(request)
+
+
 def _address(request: Request) -> str:
     return f"address {request.client.host}" if request.client else "address unknown"
-
-
-ReadCaller = Annotated[Caller, Depends(caller("read"))]
-WriteCaller = Annotated[Caller, Depends(caller("write"))]
-AdminCaller = Annotated[Caller, Depends(caller("admin"))]

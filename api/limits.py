@@ -1,4 +1,4 @@
-"""How much one caller may ask: requests a minute, requests at a time, jobs at a time."""
+"""How much one caller may ask: requests a minute, and requests at a time."""
 
 import threading
 import time
@@ -6,18 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil
 
-from sqlalchemy import func, select
-from sqlalchemy.orm import Session
-
 from api.problems import ServiceError
-from api.settings import ServiceSettings
-from api.store.tables import WAITING, Job
 
 BURST_S = 10.0
 """Seconds of its rate that a caller may use at once after a rest."""
 CALLERS = 10_000
 """Callers whose use is remembered; beyond them the longest idle are forgotten."""
-JOBS_RETRY_S = 60
 
 
 @dataclass(slots=True, kw_only=True)
@@ -98,21 +92,3 @@ def too_many(limit: str, wait_s: int) -> ServiceError:
         f"the limit of this key is {limit}: try again in {wait_s} s",
         {"Retry-After": str(wait_s)},
     )
-
-
-def refuse_too_many_jobs(session: Session, owner: str, settings: ServiceSettings) -> None:
-    """Refuse a further job of a caller who has `max_jobs` that wait or run.
-
-    Args:
-        session: The transaction in which the job will be added.
-        owner: Id of the caller's key, or `local`.
-        settings: Settings of the service.
-
-    Raises:
-        ServiceError: 429 with Retry-After.
-    """
-    waiting = session.scalar(
-        select(func.count()).where(Job.owner == owner, Job.status.in_(WAITING))
-    )
-    if (waiting or 0) >= settings.max_jobs:
-        raise too_many(f"{settings.max_jobs} jobs that wait or run (max_jobs)", JOBS_RETRY_S)

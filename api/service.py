@@ -6,6 +6,7 @@ from fastapi import Request
 
 from api.folders import ServiceFolders
 from api.limits import Limiter
+from api.metrics import Metrics
 from api.queue import JobQueue
 from api.settings import ServiceSettings
 from api.store.database import Database
@@ -26,6 +27,7 @@ class Service:
     queue: JobQueue
     keys: KeyStore
     limits: Limiter
+    metrics: Metrics
 
 
 def service_of(request: Request) -> Service:

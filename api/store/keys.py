@@ -18,7 +18,6 @@ from api.keys import (
     sha256,
     split_key,
 )
-from api.problems import not_found
 from api.store.database import Database, now, utc
 from api.store.tables import BrowserSession, Key
 from damagenet.errors import ConfigError
@@ -82,12 +81,12 @@ class KeyStore:
         """Take a key back, and its sessions with it.
 
         Raises:
-            ServiceError: 404 if there is no such key, or it is revoked already.
+            ConfigError: If there is no such key, or it is revoked already.
         """
         in_use = (Key.id == key_id, Key.revoked.is_(None))
         with self._database.transaction() as session:
             if session.scalar(select(Key.id).where(*in_use)) is None:
-                raise not_found(f"key {key_id!r} in use")
+                raise ConfigError(f"no key {key_id!r} is in use: see `damagenet keys list`")
             session.execute(update(Key).where(*in_use).values(revoked=now()))
             session.execute(delete(BrowserSession).where(BrowserSession.key == key_id))
         self._forget()
