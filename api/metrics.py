@@ -1,7 +1,7 @@
 """What Prometheus may ask: requests as they were answered, and jobs as the table has them."""
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -62,9 +62,8 @@ class JobFigures(Collector):
         """Yield the figures, of all callers together."""
         moment = now()
         with self._database.transaction() as session:
-            by_status = dict(
-                session.execute(select(Job.status, func.count()).group_by(Job.status)).tuples()
-            )
+            counted = session.execute(select(Job.status, func.count()).group_by(Job.status))
+            by_status = {row[0]: row[1] for row in counted}
             oldest = session.scalar(select(func.min(Job.created)).where(Job.status == ACCEPTED))
             ended = session.execute(
                 select(Job.result, Job.started, Job.finished).where(
@@ -86,14 +85,14 @@ class JobFigures(Collector):
         yield GaugeMetricFamily(
             "damagenet_units_per_second",
             "Units judged per second of work, over the assessments that ended in the last hour.",
-            _rate([(result, started, finished) for result, started, finished in ended]),
+            _rate((result, started, finished) for result, started, finished in ended),
         )
 
 
 Ended = tuple[dict[str, Any] | None, dt.datetime | None, dt.datetime | None]
 
 
-def _rate(ended: list[Ended]) -> float:
+def _rate(ended: Iterable[Ended]) -> float:
     units, seconds = 0, 0.0
     for result, started, finished in ended:
         counts = (result or {}).get("counts")

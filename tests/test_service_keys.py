@@ -287,7 +287,9 @@ def test_other_addresses_than_loopback_want_keys(tmp_path):
     settings = ServiceSettings(data_dir=tmp_path)
     database = Database(settings.database)
     assert require_keys_for("127.0.0.1", settings, database) == settings
-    with pytest.raises(ConfigError, match=r"0\.0\.0\.0 can be reached by others and there is no API"):
+    with pytest.raises(
+        ConfigError, match=r"0\.0\.0\.0 can be reached by others and there is no API"
+    ):
         require_keys_for("0.0.0.0", settings, database)
     assert require_keys_for("0.0.0.0", settings, database, insecure=True).allowed_hosts == ("*",)
     KeyStore(database).add("county")
