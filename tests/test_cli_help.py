@@ -18,6 +18,8 @@ COMMANDS = (
     "activations",
     "models",
     "keys",
+    "serve",
+    "worker",
     "demo",
     "data",
 )
