@@ -2,11 +2,15 @@
 
 import pytest
 from fastapi.testclient import TestClient
+from rasters import smooth, write_raster
 from test_service_keys import app_with_a_door
 
 from api import limits
+from api.chip_limit import check_chips
+from api.folders import JobFolder
 from api.limits import Limiter
 from api.problems import ServiceError
+from api.settings import ServiceSettings
 
 
 class Clock:
@@ -113,3 +117,30 @@ def test_a_request_that_fails_is_counted_as_answered(tmp_path):
         for _ in range(3):
             assert client.post("/door", headers=headers).status_code == 403
         assert client.get("/door", headers=headers).status_code == 200
+
+
+def test_more_cells_than_the_limit_are_refused_by_its_name(tmp_path):
+    folder = JobFolder(root=tmp_path)
+    folder.inputs("image").mkdir(parents=True)
+    write_raster(folder.inputs("image") / "a.tif", smooth(300, 300))  # 3 x 3 chips
+    write_raster(folder.inputs("image") / "b.tif", smooth(100, 100))  # 1 chip
+    check_chips(folder, {}, ServiceSettings(max_chips=10))
+    with pytest.raises(ServiceError, match=r"into 10 cells, more than 9 \(max_chips\)") as caught:
+        check_chips(folder, {}, ServiceSettings(max_chips=9))
+    assert caught.value.status == 413
+    with pytest.raises(ServiceError, match="into 235 cells"):
+        check_chips(folder, {"stride": 10}, ServiceSettings(max_chips=9))
+
+
+def test_cells_of_a_picture_without_a_place_are_counted_by_its_pixel_size(tmp_path):
+    folder = JobFolder(root=tmp_path)
+    folder.inputs("image").mkdir(parents=True)
+    path = folder.inputs("image") / "a.tif"
+    write_raster(path, smooth(100, 100), transform=None, crs=None)
+    check_chips(folder, {}, ServiceSettings(max_chips=1))
+    with pytest.raises(ServiceError, match="into 4 cells"):
+        check_chips(folder, {"pixel_size": 1}, ServiceSettings(max_chips=1))
+    # With buildings, their number counts.
+    folder.inputs("buildings").mkdir()
+    (folder.inputs("buildings") / "a.gpkg").touch()
+    check_chips(folder, {"pixel_size": 1}, ServiceSettings(max_chips=1))
