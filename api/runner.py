@@ -57,7 +57,8 @@ def run_order(order: Order, tell: Tell) -> Told:
 
 def without_paths(problem: Problem, order: Order) -> Problem:
     """Return a problem whose sentence names files as the caller does."""
-    return problem.model_copy(update={"detail": order.folder.public(problem.detail)})
+    text = order.folder.public(problem.detail).replace(f"{order.models}/", "")
+    return problem.model_copy(update={"detail": text})
 
 
 def _private_stdout() -> TextIO:
