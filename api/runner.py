@@ -57,8 +57,7 @@ def run_order(order: Order, tell: Tell) -> Told:
 
 def without_paths(problem: Problem, order: Order) -> Problem:
     """Return a problem whose sentence names files as the caller does."""
-    text = order.folder.public(problem.detail).replace(f"{order.models}/", "")
-    return problem.model_copy(update={"detail": text})
+    return problem.model_copy(update={"detail": order.folder.public(problem.detail)})
 
 
 def _private_stdout() -> TextIO:

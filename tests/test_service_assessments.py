@@ -213,7 +213,11 @@ def test_a_service_names_its_adapted_models_but_no_folder_is_one(tmp_path, image
         path = client.post(
             ADDRESS, files=[image], data={"model": str(tmp_path / "models/my-storm")}
         )
+        (tmp_path / "models" / "my-storm" / "model.safetensors").unlink()
+        broken = client.post(ADDRESS, files=[image], data={"model": "my-storm"})
     assert (mine.status_code, mine.json()["model"]) == (201, "my-storm")
+    assert broken.status_code == 422
+    assert str(tmp_path) not in broken.json()["detail"]
     assert path.status_code == 422
     assert "my-storm" in path.json()["detail"].split("choose one of")[1]
 
