@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from fastapi import APIRouter, FastAPI
 
 from api.folders import ServiceFolders
+from api.guard import REFUSALS
 from api.headers import SafeHeaders
 from api.hosts import KnownHosts
 from api.limits import Limiter
@@ -28,10 +29,10 @@ ROUTERS: tuple[APIRouter, ...] = (
     events.router,
     results.router,
     models.router,
-    session.router,
-    health.router,
 )
-"""One line for each file in `routes/`, in the order of the document."""
+"""One line for each file in `routes/` that asks who calls, in the order of the document."""
+OPEN_ROUTERS: tuple[APIRouter, ...] = (session.router, health.router)
+"""Those that answer anybody."""
 
 
 def create_app(settings: ServiceSettings | None = None) -> FastAPI:
@@ -71,6 +72,8 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
     handle_problems(app)
     _protect(app, service)
     for router in ROUTERS:
+        app.include_router(router, responses=REFUSALS)
+    for router in OPEN_ROUTERS:
         app.include_router(router)
     return app
 

@@ -4,13 +4,16 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 from api.problems import ServiceError
 from api.settings import ServiceSettings
 
 TIMEOUT_S = 300
-"""How long counting may take: 2 million buildings as GeoJSON take about a minute."""
+"""How long counting may take."""
+AT_A_TIME = threading.BoundedSemaphore(2)
+"""Children that may run beside each other: each may take gigabytes."""
 
 
 def inspect_vectors(path: Path, kind: str, settings: ServiceSettings) -> None:
@@ -48,15 +51,16 @@ def _ask_child(path: Path, kind: str, settings: ServiceSettings) -> tuple[int, s
     command = [sys.executable, "-m", "api.vector_child"]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     try:
-        answer = subprocess.run(
-            command,
-            input=json.dumps(order),
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT_S,
-            env=environment,
-            check=True,
-        )
+        with AT_A_TIME:
+            answer = subprocess.run(
+                command,
+                input=json.dumps(order),
+                capture_output=True,
+                text=True,
+                timeout=TIMEOUT_S,
+                env=environment,
+                check=True,
+            )
         found = json.loads(answer.stdout)
     except subprocess.TimeoutExpired:
         return 413, f"{path.name} takes longer than {TIMEOUT_S} s to read: cut it up"
