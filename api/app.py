@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import APIRouter, FastAPI
 
+from api.bodies import LimitedBodies
 from api.folders import ServiceFolders
 from api.guard import REFUSALS
 from api.headers import SafeHeaders
@@ -82,5 +83,6 @@ def _protect(app: FastAPI, service: Service) -> None:
     """Put around an application what every request passes; the last one is the outermost."""
     if not service.settings.require_keys:
         app.add_middleware(KnownHosts, allowed=service.settings.allowed_hosts)
+    app.add_middleware(LimitedBodies, max_upload_bytes=service.settings.max_upload_bytes)
     app.add_middleware(SafeHeaders)
     app.add_middleware(RequestLog, watch=service.metrics.count)
