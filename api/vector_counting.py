@@ -1,6 +1,7 @@
 """What a vector file holds, counted piece by piece against the limits, never held as a whole."""
 
 import json
+import logging
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -13,6 +14,8 @@ import shapely
 from shapely.errors import ShapelyError
 
 from damagenet.errors import DamageNetError, FootprintError
+
+logger = logging.getLogger(__name__)
 
 FEATURES_AT_A_TIME = 4096
 ROWS_AT_A_TIME = 50_000
@@ -88,6 +91,10 @@ def count_vectors(count: Count, kind: str) -> None:
         _COUNTERS[kind](count)
     except MemoryError as err:
         raise TooMuchError(f"{count.path.name} takes too much memory to read: cut it up") from err
+    if not count.features:
+        raise FootprintError(
+            f"{count.path.name} holds no features that can be read: export it again"
+        )
 
 
 def _count_with_gdal(count: Count) -> None:
@@ -98,7 +105,7 @@ def _count_with_gdal(count: Count) -> None:
     source = f"/vsizip/{count.path}" if zipped else str(count.path)
     with _readable(count.path):
         layers = [str(name) for name, kind in pyogrio.list_layers(source) if kind is not None]
-        if layers:  # the engine tells what is missing
+        if layers:
             count.check_fields(len(pyogrio.read_info(source, layer=layers[0])["fields"]))
             _count_layer(count, source, layers[0])
 
@@ -114,9 +121,10 @@ def _readable(path: Path) -> Iterator[None]:
     except FootprintError:
         raise
     except (*unreadable, OSError, ValueError, UnboundLocalError) as err:
-        reason = str(err).partition("; It might help")[0]
+        # What the library says is for the log of whoever runs the service.
+        logger.warning("%s: %s", path, err)
         raise FootprintError(
-            f"{path.name} cannot be read as a vector file ({reason}): export it again"
+            f"{path.name} cannot be read as what it says it is: it is damaged, export it again"
         ) from err
 
 

@@ -1,6 +1,7 @@
 """What a file of buildings or areas may hold: counted by a child process with limits."""
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -10,8 +11,12 @@ from pathlib import Path
 from api.problems import ServiceError
 from api.settings import ServiceSettings
 
+logger = logging.getLogger(__name__)
+
 TIMEOUT_S = 300
 """How long counting may take."""
+SAID = 2000
+"""Characters of what a child says that are logged."""
 AT_A_TIME = threading.BoundedSemaphore(2)
 """Children that may run beside each other: each may take gigabytes."""
 
@@ -62,8 +67,17 @@ def _ask_child(path: Path, kind: str, settings: ServiceSettings) -> tuple[int, s
                 check=True,
             )
         found = json.loads(answer.stdout)
+        if answer.stderr:
+            logger.info("counting vectors said: %s", answer.stderr.strip()[-SAID:])
     except subprocess.TimeoutExpired:
         return 413, f"{path.name} takes longer than {TIMEOUT_S} s to read: cut it up"
-    except (subprocess.CalledProcessError, ValueError):
+    except (subprocess.CalledProcessError, ValueError) as err:
+        logger.warning("counting vectors broke down: %s", _last_words(err))
         return 422, f"{path.name} cannot be read, its reader broke down over it: export it again"
     return int(found["status"]), str(found["detail"])
+
+
+def _last_words(error: Exception) -> str:
+    if isinstance(error, subprocess.CalledProcessError):
+        return f"exit code {error.returncode}: {str(error.stderr).strip()[-SAID:]}"
+    return str(error)
