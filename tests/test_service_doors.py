@@ -12,7 +12,10 @@ from rasters import smooth, write_raster
 from api.app import create_app
 from api.settings import ServiceSettings
 
-OPEN = {"/healthz", "/readyz", "/v1/session"}
+OPEN = {
+    *("/healthz", "/readyz", "/v1/session"),
+    *("/", "/conformance", "/processes", "/processes/{process_id}"),
+}
 """What answers anybody; none of it speaks of anybody's jobs."""
 OWNED = ("/v1/assessments/{", "/v1/uploads/{", "/jobs/{", "/collections/{")
 """Addresses whose first part in brackets is the id of something that has an owner."""
