@@ -5,6 +5,7 @@ from pathlib import Path
 
 from api.problems import ServiceError
 from damagenet.bundle import CARD_FILE, find_bundle, shipped_bundles
+from damagenet.errors import BundleError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 """Names of models; nothing else may become a part of a path."""
@@ -33,4 +34,7 @@ def model_folder(name: str, models: Path) -> Path:
         raise ServiceError(
             422, f"model: there is no model {name[:80]!r} here; choose one of: {', '.join(known)}"
         )
-    return find_bundle(name if name in shipped_bundles() else models / name)
+    try:
+        return find_bundle(name if name in shipped_bundles() else models / name)
+    except BundleError as err:
+        raise BundleError(str(err).replace(f"{models}/", "")) from None
