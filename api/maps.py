@@ -14,10 +14,10 @@ from rasterio.shutil import copy as copy_raster
 from rasterio.warp import transform_bounds
 from rasterio.windows import Window
 from rio_cogeo import cog_validate
-from rio_tiler.io import Reader
 
 from api.folders import JobFolder
 from api.map_index import INDEX_FILE, MapIndex, MapScene, Placing
+from api.maptiles import MERCATOR, deepest_zoom
 from damagenet.assessment import Assessment
 from damagenet.engine.before import scene_options
 from damagenet.engine.parts import read_assessment
@@ -35,7 +35,6 @@ BLOCKS_AT_ONCE = 16
 QUALITY = 90
 """Of JPEG: at 85 the roofs of xBD scenes show blocks when enlarged."""
 CACHE_BYTES = 2**26
-MERCATOR = "EPSG:3857"
 GAP_M = 50.0
 """Between scenes whose places are made up."""
 
@@ -120,8 +119,9 @@ def _map_scene(
         _place_damage(
             folder.results / found.stem / "damage.tif", found.file(folder, "damage"), placing
         )
-    with Reader(str(imagery)) as reader:
-        return found.model_copy(update={"maxzoom": int(reader.maxzoom)})
+    west, _, east, _ = found.bounds
+    zoom = deepest_zoom((east - west) % 360 / scene.width)
+    return found.model_copy(update={"maxzoom": zoom})
 
 
 def _bounds(scene: Scene, placing: Placing | None) -> tuple[float, float, float, float]:
@@ -138,10 +138,11 @@ def _bounds(scene: Scene, placing: Placing | None) -> tuple[float, float, float,
 
 def _linked(scene: Scene, path: Path) -> bool:
     """Link a scene whose file can be shown as it is; say whether that was done."""
+    if scene.crs is None:
+        return False
     with rasterio.open(scene.path) as file:
         fit = (
-            scene.crs is not None
-            and file.driver == "GTiff"
+            file.driver == "GTiff"
             and file.dtypes == ("uint8",) * 3
             and tuple(scene.bands) == (1, 2, 3)
             # A nodata value may be a colour too, which only our own reading tells apart.
