@@ -5,11 +5,12 @@ from contextlib import asynccontextmanager
 
 from fastapi import APIRouter, FastAPI
 
+from api.atlas import Atlas
 from api.folders import ServiceFolders
 from api.hardening import harden_gdal
 from api.problems import handle_problems
 from api.queue import JobQueue
-from api.routes import assessments, events, results, uploads
+from api.routes import assessments, chips, events, items, ogc, processes, results, tiles, uploads
 from api.service import Service
 from api.settings import ServiceSettings, read_service_settings
 from api.store.database import Database
@@ -22,6 +23,11 @@ ROUTERS: tuple[APIRouter, ...] = (
     uploads.router,
     events.router,
     results.router,
+    tiles.router,
+    items.router,
+    chips.router,
+    ogc.router,
+    processes.router,
 )
 """One line for each file in `routes/`, in the order of the document."""
 
@@ -45,6 +51,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
         jobs=JobStore(database),
         uploads=UploadStore(database),
         queue=JobQueue(settings.queue),
+        atlas=Atlas(),
     )
 
     @asynccontextmanager

@@ -26,7 +26,7 @@ KEPT_JOBS = 8
 KEPT_UNITS = 2_000_000
 """Units of all kept jobs together (about 400 bytes each), unless one job alone has more."""
 AT_ONCE = 10_000
-"""Features that are written at a time where all are asked for."""
+"""Rows that are written at a time where all are asked for."""
 
 Indexes = NDArray[np.int64]
 
@@ -66,22 +66,22 @@ class Features:
             wanted &= self._within(query.bbox, wanted)
         return np.flatnonzero(wanted)
 
-    def row_of(self, unit_id: str) -> int:
-        """Return the row of a unit; raise ServiceError 404 if there is none of this id."""
+    def rows_of(self, unit_id: str) -> Indexes:
+        """Return the row of a unit, alone; raise ServiceError 404 if there is none of this id."""
         row: int = pc.index(self.ids, unit_id).as_py()
         if row < 0:
             raise not_found("unit of this id")
-        return row
+        return np.array([row])
 
     def texts(self, rows: Indexes) -> Iterator[str]:
         """Yield rows as GeoJSON features."""
         table = self.table.take(pa.array(rows))
         return feature_texts(table, self.geometries(rows), table["unit_id"].to_pylist())
 
-    def every_text(self) -> Iterator[str]:
-        """Yield all as GeoJSON features, some thousands in memory at a time."""
+    def chunks(self) -> Iterator[Indexes]:
+        """Yield all rows, some thousands at a time."""
         for start in range(0, self.table.num_rows, AT_ONCE):
-            yield from self.texts(np.arange(start, min(start + AT_ONCE, self.table.num_rows)))
+            yield np.arange(start, min(start + AT_ONCE, self.table.num_rows))
 
     def geometries(self, rows: Indexes) -> NDArray[np.object_]:
         """Return the geometries of rows; None where there is none."""

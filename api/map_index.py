@@ -59,6 +59,17 @@ class MapIndex(Settings):
 
     format_version: Literal[1] = 1
     scenes: tuple[MapScene, ...]
+    units: tuple[float, float, float, float] | None = None
+    """Around all units, those outside of the scenes as well; None where nothing has a place."""
+
+    @property
+    def extent(self) -> tuple[float, float, float, float]:
+        """Around scenes and units, in degrees."""
+        west, south, east, north = self.bounds
+        if self.units is None:
+            return west, south, east, north
+        other = self.units
+        return min(west, other[0]), min(south, other[1]), max(east, other[2]), max(north, other[3])
 
     @property
     def bounds(self) -> tuple[float, float, float, float]:

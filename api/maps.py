@@ -1,13 +1,16 @@
 """Pictures for the map: of every scene of a job one COG that map tiles and chips are cut from."""
 
+import json
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import rasterio
 from affine import Affine
+from pyproj import CRS, Transformer
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import DatasetWriter
 from rasterio.shutil import copy as copy_raster
@@ -61,8 +64,21 @@ def make_map_images(folder: JobFolder) -> None:
                 east += pictures.scene.width * pictures.scene.pixel_m[0] + GAP_M
             scenes.append(_map_scene(folder, assessment, pictures, placing))
     with appears(folder.maps / INDEX_FILE) as path:
-        index = MapIndex(scenes=tuple(scenes))
+        index = MapIndex(scenes=tuple(scenes), units=_units_bounds(folder))
         path.write_text(index.model_dump_json(indent=2), encoding="utf-8")
+
+
+def _units_bounds(folder: JobFolder) -> tuple[float, float, float, float] | None:
+    """Return the box around all units in degrees, where the run's table tells it."""
+    table = folder.results / "damage.parquet"
+    if not table.exists():
+        return None
+    told = json.loads(pq.read_metadata(table).metadata[b"geo"])["columns"]["geometry"]
+    if told["crs"] is None or "bbox" not in told:
+        return None
+    to_lonlat = Transformer.from_crs(CRS.from_json_dict(told["crs"]), 4326, always_xy=True)
+    west, south, east, north = to_lonlat.transform_bounds(*told["bbox"])
+    return (-180.0, south, 180.0, north) if west > east else (west, south, east, north)
 
 
 def _assessments(folder: JobFolder) -> Iterator[Assessment]:

@@ -9,7 +9,7 @@ from fastapi import Request, Response
 from api.atlas import ShownMap
 from api.map_index import Layer, MapScene
 from api.maptiles import MEDIA_TYPES, Ending, View, draw, encode, nothing
-from api.problems import Problem
+from api.problems import problems
 from api.routes import service_of
 from damagenet import __version__
 
@@ -25,8 +25,7 @@ PICTURE: dict[int | str, dict[str, Any]] = {
         },
     },
     304: {"description": "Unchanged, by `If-None-Match`."},
-    404: {"model": Problem, "description": "No such job, layer, scene, unit or tile."},
-    409: {"model": Problem, "description": "The job is not finished."},
+    **problems(404, 409, 422),
 }
 """What addresses of pictures answer, for the OpenAPI document."""
 
@@ -34,6 +33,7 @@ PICTURE: dict[int | str, dict[str, Any]] = {
 async def answer_picture(
     request: Request,
     shown: ShownMap,
+    *,
     scenes: Sequence[MapScene],
     layer: Layer,
     view: View,

@@ -10,7 +10,6 @@ from api.folders import ID
 from api.guard import caller
 from api.problems import ServiceError, not_found
 from api.routes import service_of
-from api.store.jobs import JobStore
 from api.store.tables import FAILED, SUCCESSFUL, WAITING, Job
 
 JobId = Annotated[str, Path(pattern=f"^{ID.pattern}$", description="Id of the assessment.")]
@@ -19,7 +18,7 @@ Reader = Annotated[Caller, Depends(caller("read"))]
 
 def found_job(request: Request, job_id: JobId, reader: Reader) -> Job:
     """Return a job of the caller; raise ServiceError 404 for any other."""
-    return JobStore(service_of(request).database).get(job_id, reader.owner)
+    return service_of(request).jobs.get(job_id, reader.owner)
 
 
 def shown_map(request: Request, job: Annotated[Job, Depends(found_job)]) -> ShownMap:

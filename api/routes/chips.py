@@ -22,6 +22,7 @@ LAYER: dict[str, Layer] = {"post": "imagery", "pre": "pre"}
 
 @router.get("/chips/{unit_id:path}.png", response_class=Response, responses=PICTURE)
 async def chip(
+    *,
     request: Request,
     shown: Shown,
     unit_id: Annotated[str, Path(description="Id of a unit, as in the results.")],
@@ -36,14 +37,14 @@ async def chip(
     scenes = [scene for scene in scenes if scene.holds(layer)]
     if not scenes:
         raise not_found(f"picture {picture} of this unit")
-    return await answer_picture(request, shown, scenes, layer, view, "png")
+    return await answer_picture(request, shown, scenes=scenes, layer=layer, view=view, ending="png")
 
 
 def _ground(
     features: Features, shown: ShownMap, unit_id: str, size_px: int
 ) -> tuple[View, list[MapScene]]:
     """Return a unit's ground, and the scenes that its verdict may come from."""
-    (unit,) = features.table.slice(features.row_of(unit_id), 1).to_pylist()
+    (unit,) = features.table.take(features.rows_of(unit_id)).to_pylist()
     lon, lat = unit["lon"], unit["lat"]
     if lon is None or lat is None:
         raise not_found("place of this unit on the map")

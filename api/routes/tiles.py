@@ -34,6 +34,7 @@ Zoom = Annotated[int, Path(description="Zoom level.")]
 Column = Annotated[int, Path(description="Column, from the west.")]
 Row = Annotated[int, Path(description="Row, from the north.")]
 
+
 class TileJson(Answer):
     """TileJSON 3.0.0: what MapLibre and QGIS need to know of a layer."""
 
@@ -82,6 +83,7 @@ def wmts(request: Request, shown: Shown) -> Response:
 
 @router.get("/{layer}/tilejson.json")
 def tilejson(
+    *,
     request: Request,
     shown: Shown,
     layer: Layer,
@@ -108,6 +110,7 @@ def tilejson(
 
 @router.get("/{layer}/{z}/{x}/{y}@2x.{ending}", response_class=Response, responses=PICTURE)
 async def large_tile(
+    *,
     request: Request,
     shown: Shown,
     layer: Layer,
@@ -119,13 +122,12 @@ async def large_tile(
 ) -> Response:
     """Return a tile of 512 pixels."""
     view = _view(z, x, y, size_px=512)
-    return await answer_picture(
-        request, shown, _chosen(shown, layer, scene), layer, view, ending
-    )
+    return await answer_picture(request, shown, _chosen(shown, layer, scene), layer, view, ending)
 
 
 @router.get("/{layer}/{z}/{x}/{y}.{ending}", response_class=Response, responses=PICTURE)
 async def tile(
+    *,
     request: Request,
     shown: Shown,
     layer: Layer,
@@ -137,9 +139,7 @@ async def tile(
 ) -> Response:
     """Return a tile of 256 pixels; where there is no picture it is transparent, white in JPEG."""
     view = _view(z, x, y, size_px=256)
-    return await answer_picture(
-        request, shown, _chosen(shown, layer, scene), layer, view, ending
-    )
+    return await answer_picture(request, shown, _chosen(shown, layer, scene), layer, view, ending)
 
 
 def _chosen(shown: ShownMap, layer: Layer, stem: str | None) -> list[MapScene]:
