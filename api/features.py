@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -43,7 +44,7 @@ class Features:
     """
 
     table: pa.Table
-    wkb: NDArray[np.object_]
+    wkb: NDArray[Any]  # of bytes or None
     bounds: NDArray[np.float64]
 
     @property
@@ -99,7 +100,8 @@ class Features:
         inside = (left >= west) & (right <= east) & (low >= south) & (high <= north)
         unsure = np.flatnonzero(touching & ~inside)
         touching[unsure] = shapely.intersects(self.geometries(unsure), shapely.box(*bbox))
-        return touching
+        found: NDArray[np.bool_] = touching
+        return found
 
 
 def load_features(folder: JobFolder, index: MapIndex) -> Features:

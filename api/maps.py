@@ -16,7 +16,7 @@ from rasterio.io import DatasetWriter
 from rasterio.shutil import copy as copy_raster
 from rasterio.warp import transform_bounds
 from rasterio.windows import Window
-from rio_cogeo import cog_validate
+from rio_cogeo.cogeo import cog_validate
 
 from api.folders import JobFolder
 from api.map_index import INDEX_FILE, MapIndex, MapScene, Placing
@@ -149,7 +149,7 @@ def _bounds(scene: Scene, placing: Placing | None) -> tuple[float, float, float,
         ys = (placing.y_scale * y + placing.y_start for y in (south, north))
         (west, east), (south, north) = xs, ys
         bounds = transform_bounds(MERCATOR, "EPSG:4326", west, south, east, north)
-    return tuple(bounds)  # type: ignore[return-value]  # rasterio has no types
+    return tuple(bounds)
 
 
 def _linked(scene: Scene, path: Path) -> bool:

@@ -15,11 +15,11 @@ from typing import Literal
 
 import numpy as np
 import rasterio
+from affine import Affine
 from numpy.typing import NDArray
 from PIL import Image
 from rasterio.enums import Resampling
 from rasterio.io import DatasetReader
-from rasterio.transform import from_bounds
 from rasterio.vrt import WarpedVRT
 
 from api.folders import JobFolder
@@ -142,13 +142,13 @@ def _latitude(north: float) -> float:
 
 
 def _read(path: Path, scene: MapScene, layer: Layer, view: View) -> Pixels:
-    size = view.size_px
+    size, step = view.size_px, view.side / view.size_px
     with rasterio.Env(**GDAL_SETTINGS), _opened(path, scene, view) as file:
         is_damage = layer == "damage"
         with WarpedVRT(
             file,
             crs=MERCATOR,
-            transform=from_bounds(*view.bounds, size, size),
+            transform=Affine(step, 0, view.west, 0, -step, view.north),
             width=size,
             height=size,
             resampling=Resampling.nearest if is_damage else Resampling.cubic,
@@ -156,7 +156,8 @@ def _read(path: Path, scene: MapScene, layer: Layer, view: View) -> Pixels:
         ) as warped:
             if is_damage:
                 return _coloured(warped.read(1))
-            return np.ascontiguousarray(warped.read().transpose(1, 2, 0))
+            pixels: Pixels = np.ascontiguousarray(warped.read().transpose(1, 2, 0))
+            return pixels
 
 
 def _opened(path: Path, scene: MapScene, view: View) -> DatasetReader:

@@ -99,8 +99,9 @@ def _file_input(role: str, text: str, max_scenes: int) -> ProcessInput:
 
 
 def _option(name: str, schema: dict[str, Any]) -> ProcessInput:
-    text = " ".join(schema.get("description", "").split())
-    return ProcessInput(title=name, description=text, schema=schema)
+    # The help speaks of the command line's options, which are inputs here.
+    words = " ".join(schema.get("description", "").split()).replace(" --", " ")
+    return ProcessInput(title=name, description=words, schema=schema | {"description": words})
 
 
 def _file(kind: str) -> dict[str, Any]:

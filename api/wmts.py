@@ -61,7 +61,8 @@ def wmts_capabilities(
     _add_grid(contents, maxzoom)
     Xml.SubElement(root, "ServiceMetadataURL", {"xlink:href": address})
     Xml.indent(root)
-    return Xml.tostring(root, encoding="utf-8", xml_declaration=True)
+    document: bytes = Xml.tostring(root, encoding="utf-8", xml_declaration=True)
+    return document
 
 
 def _add(parent: Xml.Element, name: str, text: str) -> None:

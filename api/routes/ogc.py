@@ -48,6 +48,7 @@ MADE_UP = " Its place is made up, as the picture has no georeference."
 
 @router.get(
     "/",
+    response_model_exclude_none=True,
     summary="What there is",
     response_model=LandingPage,
     responses={303: {"description": "The page, for browsers."}, **problems(400)},
@@ -78,13 +79,18 @@ def landing(
     )
 
 
-@router.get("/conformance", summary="Standards that hold")
+@router.get("/conformance", response_model_exclude_none=True, summary="Standards that hold")
 def conformance() -> Conformance:
     """Return the conformance classes that hold."""
     return Conformance(conformsTo=CLASSES)
 
 
-@router.get("/collections", summary="Finished assessments", responses=problems(400))
+@router.get(
+    "/collections",
+    response_model_exclude_none=True,
+    summary="Finished assessments",
+    responses=problems(400),
+)
 def collections(
     request: Request,
     reader: Reader,
@@ -106,7 +112,10 @@ def collections(
 
 
 @router.get(
-    "/collections/{job_id}", summary="One finished assessment", responses=problems(400, 404, 409)
+    "/collections/{job_id}",
+    response_model_exclude_none=True,
+    summary="One finished assessment",
+    responses=problems(400, 404, 409),
 )
 def collection(request: Request, job: FoundJob, shown: Shown) -> Collection:
     """Say where and when the features of an assessment are."""

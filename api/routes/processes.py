@@ -42,7 +42,12 @@ EXECUTE: dict[str, Any] = {
 """Body of an execution, for the OpenAPI document."""
 
 
-@router.get("/processes", summary="What can be asked for", responses=problems(400))
+@router.get(
+    "/processes",
+    response_model_exclude_none=True,
+    summary="What can be asked for",
+    responses=problems(400),
+)
 def processes(request: Request, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> ProcessList:
     """List the processes: there is one."""
     base = base_of(request)
@@ -52,7 +57,12 @@ def processes(request: Request, limit: Annotated[int, Query(ge=1, le=1000)] = 10
     )
 
 
-@router.get("/processes/{process_id}", summary="A process", responses=problems(400, 404))
+@router.get(
+    "/processes/{process_id}",
+    response_model_exclude_none=True,
+    summary="A process",
+    responses=problems(400, 404),
+)
 def process(request: Request, process_id: str) -> ProcessDescription:
     """Describe a process with its inputs and outputs."""
     _check_process(process_id)
@@ -61,6 +71,7 @@ def process(request: Request, process_id: str) -> ProcessDescription:
 
 @router.post(
     "/processes/{process_id}/execution",
+    response_model_exclude_none=True,
     status_code=201,
     summary="Ask for an assessment",
     responses=problems(400, 404, 409, 413, 422, 429),
@@ -86,7 +97,7 @@ async def execute(
     return _status(request, job)
 
 
-@router.get("/jobs", summary="Your jobs", responses=problems(400))
+@router.get("/jobs", response_model_exclude_none=True, summary="Your jobs", responses=problems(400))
 def jobs(
     request: Request,
     reader: Reader,
@@ -103,13 +114,23 @@ def jobs(
     return JobList(jobs=[_status(request, job) for job in page.jobs], links=links)
 
 
-@router.get("/jobs/{job_id}", summary="How a job goes", responses=problems(400, 404))
+@router.get(
+    "/jobs/{job_id}",
+    response_model_exclude_none=True,
+    summary="How a job goes",
+    responses=problems(400, 404),
+)
 def job(request: Request, reader: Reader, job_id: str) -> JobStatus:
     """Say where a job stands."""
     return _status(request, _job(request, reader, job_id))
 
 
-@router.delete("/jobs/{job_id}", summary="Dismiss or delete a job", responses=problems(400, 404))
+@router.delete(
+    "/jobs/{job_id}",
+    response_model_exclude_none=True,
+    summary="Dismiss or delete a job",
+    responses=problems(400, 404),
+)
 def dismiss(request: Request, writer: Writer, job_id: str) -> JobStatus:
     """Stop a job that waits or runs; delete one that has ended. Its files go at once."""
     _job(request, writer, job_id)
@@ -118,6 +139,7 @@ def dismiss(request: Request, writer: Writer, job_id: str) -> JobStatus:
 
 @router.get(
     "/jobs/{job_id}/results",
+    response_model_exclude_none=True,
     summary="Results of a job",
     response_model=dict[str, Reference],
     responses={

@@ -29,6 +29,8 @@ ENDINGS: dict[Layer, tuple[Ending, ...]] = {
     "damage": ("png", "webp"),
 }
 """File types of each layer, the best one first."""
+WIDELY_READ: tuple[Ending, ...] = ("png", "jpg", "webp")
+
 SceneName = Annotated[str | None, Query(description="Only this scene: its stem.", max_length=255)]
 Zoom = Annotated[int, Path(description="Zoom level.")]
 Column = Annotated[int, Path(description="Column, from the west.")]
@@ -66,7 +68,8 @@ def wmts(request: Request, shown: Shown) -> Response:
             title=TITLES[layer] + ("" if not shown.index.placed else " (place made up)"),
             bounds=shown.index.bounds,
             address=f"{base}/{layer}/{{z}}/{{x}}/{{y}}.{{ending}}",
-            endings=ENDINGS[layer],
+            # Some programs take the first one and cannot read WebP.
+            endings=sorted(ENDINGS[layer], key=WIDELY_READ.index),
         )
         for layer in LAYERS
         if _scenes(shown, layer)
@@ -121,8 +124,10 @@ async def large_tile(
     scene: SceneName = None,
 ) -> Response:
     """Return a tile of 512 pixels."""
-    view = _view(z, x, y, size_px=512)
-    return await answer_picture(request, shown, _chosen(shown, layer, scene), layer, view, ending)
+    view, scenes = _view(z, x, y, size_px=512), _chosen(shown, layer, scene)
+    return await answer_picture(
+        request, shown, scenes=scenes, layer=layer, view=view, ending=ending
+    )
 
 
 @router.get("/{layer}/{z}/{x}/{y}.{ending}", response_class=Response, responses=PICTURE)
@@ -138,8 +143,10 @@ async def tile(
     scene: SceneName = None,
 ) -> Response:
     """Return a tile of 256 pixels; where there is no picture it is transparent, white in JPEG."""
-    view = _view(z, x, y, size_px=256)
-    return await answer_picture(request, shown, _chosen(shown, layer, scene), layer, view, ending)
+    view, scenes = _view(z, x, y, size_px=256), _chosen(shown, layer, scene)
+    return await answer_picture(
+        request, shown, scenes=scenes, layer=layer, view=view, ending=ending
+    )
 
 
 def _chosen(shown: ShownMap, layer: Layer, stem: str | None) -> list[MapScene]:
