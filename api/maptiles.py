@@ -1,8 +1,8 @@
 """Map tiles and chips: a square of Web Mercator cut from a job's COGs, as a picture.
 
-GDAL is only ever given files that the service itself has named. It is asked for exactly the pixels
-of the square: asked for whole grids, as tile libraries do, it needs its VRT driver, which
-`hardening` takes away.
+GDAL is only ever given files that the service itself has named, and asked for exactly the pixels
+of the square. Readers of whole tiles as rio-tiler's first let GDAL suggest a grid, for which it
+needs its VRT driver, which `hardening` takes away; they are no faster.
 """
 
 import io
