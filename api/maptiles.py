@@ -163,7 +163,7 @@ def _read(path: Path, scene: MapScene, layer: Layer, view: View) -> Pixels:
 def _opened(path: Path, scene: MapScene, view: View) -> DatasetReader:
     """Open a COG at the overview that is just fine enough; GDAL's warping would take none."""
     file = rasterio.open(path, driver="GTiff")
-    pixel = (scene.bounds[2] - scene.bounds[0]) % 360 / 360 * EARTH_M / file.width
+    pixel = scene.degrees_wide / 360 * EARTH_M / file.width
     coarsest = view.side / view.size_px / pixel * OVERVIEW_SLACK
     levels = [level for level, factor in enumerate(file.overviews(1)) if factor <= coarsest]
     if not levels:
@@ -185,4 +185,5 @@ def _palette() -> Pixels:
     colours = np.array([[int(hex_[n : n + 2], 16) for n in (1, 3, 5)] for _, hex_ in RAMP])
     steps = np.linspace(0, 1, 256)
     bands = [np.interp(steps, stops, band) for band in colours.T]
-    return np.rint(np.stack([*bands, np.full(256, 255)], axis=1)).astype(np.uint8)
+    palette: Pixels = np.rint(np.stack([*bands, np.full(256, 255)], axis=1)).astype(np.uint8)
+    return palette
