@@ -31,6 +31,8 @@ MERCATOR = "EPSG:3857"
 EARTH_M = 2 * math.pi * 6_378_137
 """Width of the Web Mercator map, in its metres."""
 MAX_ZOOM = 24
+GDAL = GDAL_SETTINGS | {"GDAL_CACHEMAX": 64 * 2**20}
+"""A map needs few decoded blocks again."""
 OVERVIEW_SLACK = 1.2
 """An overview may be this much coarser than the picture that is asked for."""
 
@@ -143,7 +145,7 @@ def _latitude(north: float) -> float:
 
 def _read(path: Path, scene: MapScene, layer: Layer, view: View) -> Pixels:
     size, step = view.size_px, view.side / view.size_px
-    with rasterio.Env(**GDAL_SETTINGS), _opened(path, scene, view) as file:
+    with rasterio.Env(**GDAL), _opened(path, scene, view) as file:
         is_damage = layer == "damage"
         with WarpedVRT(
             file,
