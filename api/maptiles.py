@@ -24,6 +24,7 @@ from rasterio.vrt import WarpedVRT
 
 from api.folders import JobFolder
 from api.map_index import Layer, MapScene
+from api.problems import not_found
 from damagenet.outputs.style import RAMP
 from data_prep.opening import GDAL_SETTINGS
 
@@ -98,12 +99,18 @@ def draw(folder: JobFolder, scenes: Iterable[MapScene], layer: Layer, view: View
     """Return a view of a layer as RGBA (h, w, 4); None where no scene holds anything.
 
     Where several scenes hold data, the first one is seen.
+
+    Raises:
+        ServiceError: 404 if the job was deleted meanwhile.
     """
     canvas: Pixels | None = None
     for scene in scenes:
         if not (scene.holds(layer) and view.shows(scene.bounds)):
             continue
-        pixels = _read(scene.file(folder, layer), scene, layer, view)
+        path = scene.file(folder, layer)
+        if not path.is_file():
+            raise not_found("picture of this assessment any more")
+        pixels = _read(path, scene, layer, view)
         canvas = pixels if canvas is None else np.where(canvas[..., 3:] > 0, canvas, pixels)
         if canvas[..., 3].all():
             break

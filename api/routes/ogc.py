@@ -147,8 +147,8 @@ def _collection(request: Request, job: Job, shown: ShownMap) -> Collection:
         description=f"Damage verdicts on the units of {names}."
         + (MADE_UP if shown.index.placed else ""),
         extent=Extent(
-            spatial=SpatialExtent(bbox=[shown.index.extent]),
-            temporal=TemporalExtent(interval=[interval]) if interval else None,
+            spatial=SpatialExtent(bbox=[list(shown.index.extent)]),
+            temporal=TemporalExtent(interval=[list(interval)]) if interval else None,
         ),
         links=[Link(href=href, rel=rel, type=kind, title=t) for href, rel, kind, t in links],
     )

@@ -45,9 +45,9 @@ class TileJson(Answer):
     tiles: list[str]
     minzoom: int
     maxzoom: int
-    bounds: tuple[float, float, float, float]
+    bounds: Annotated[list[float], Field(min_length=4, max_length=4)]
     """West, south, east, north in degrees."""
-    center: tuple[float, float, int]
+    center: Annotated[list[float], Field(min_length=3, max_length=3)]
     """Longitude, latitude, zoom."""
     scheme: str = "xyz"
     attribution: str = ""
@@ -110,8 +110,8 @@ def tilejson(
         tiles=[address if scene is None else f"{address}?scene={quote(scene)}"],
         minzoom=0,
         maxzoom=maxzoom,
-        bounds=(west, south, east, north),
-        center=((west + east) / 2, (south + north) / 2, max(0, maxzoom - 3)),
+        bounds=[west, south, east, north],
+        center=[(west + east) / 2, (south + north) / 2, max(0, maxzoom - 3)],
         attribution="place made up: no georeference" if shown.index.placed else "",
         georeferenced=not shown.index.placed,
         scenes=[one.stem for one in scenes],
