@@ -15,6 +15,7 @@ from typing import Any, TextIO
 from api.assessing import assess_job
 from api.folder_lock import alone_in
 from api.hardening import harden_gdal
+from api.logs import set_up_logs
 from api.orders import Order, Told
 from api.problems import Problem, problem_of
 from api.schemas import StepInTime
@@ -31,7 +32,7 @@ PROCESSES: dict[str, Callable[[Order, Tell], dict[str, Any]]] = {"assess": asses
 def main() -> None:
     """Do orders until stdin ends, which it does when the worker does."""
     answers = _private_stdout()
-    logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.WARNING)
+    set_up_logs(logging.WARNING)
     harden_gdal()
     orders = _listen()
     while True:
