@@ -6,6 +6,7 @@ from threading import Event
 
 from fastapi import APIRouter, FastAPI
 
+from api.atlas import Atlas
 from api.bodies import LimitedBodies
 from api.folders import ServiceFolders
 from api.guard import REFUSALS
@@ -16,7 +17,20 @@ from api.logs import RequestLog
 from api.metrics import Metrics
 from api.problems import handle_problems
 from api.queue import JobQueue
-from api.routes import assessments, events, health, models, results, session, uploads
+from api.routes import (
+    assessments,
+    chips,
+    events,
+    health,
+    items,
+    models,
+    ogc,
+    processes,
+    results,
+    session,
+    tiles,
+    uploads,
+)
 from api.service import Service
 from api.settings import ServiceSettings, read_service_settings
 from api.store.database import Database
@@ -30,6 +44,11 @@ ROUTERS: tuple[APIRouter, ...] = (
     uploads.router,
     events.router,
     results.router,
+    tiles.router,
+    items.router,
+    chips.router,
+    ogc.router,
+    processes.router,
     models.router,
 )
 """One line for each file in `routes/` that asks who calls, in the order of the document."""
@@ -58,6 +77,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
         jobs=JobStore(database),
         uploads=UploadStore(database),
         queue=JobQueue(settings.queue),
+        atlas=Atlas(),
         keys=KeyStore(database),
         limits=Limiter(settings.requests_per_minute, settings.concurrent_requests),
         metrics=Metrics(database),

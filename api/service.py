@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from fastapi import Request
 
+from api.atlas import Atlas
 from api.folders import ServiceFolders
 from api.limits import Limiter
 from api.metrics import Metrics
@@ -25,6 +26,7 @@ class Service:
     jobs: JobStore
     uploads: UploadStore
     queue: JobQueue
+    atlas: Atlas
     keys: KeyStore
     limits: Limiter
     metrics: Metrics
