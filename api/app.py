@@ -7,9 +7,10 @@ from fastapi import APIRouter, FastAPI
 
 from api.folders import ServiceFolders
 from api.hardening import harden_gdal
+from api.predictions import Predictions
 from api.problems import handle_problems
 from api.queue import JobQueue
-from api.routes import assessments, events, results, uploads
+from api.routes import assessments, events, predict, results, uploads
 from api.service import Service
 from api.settings import ServiceSettings, read_service_settings
 from api.store.database import Database
@@ -22,6 +23,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     uploads.router,
     events.router,
     results.router,
+    predict.router,
 )
 """One line for each file in `routes/`, in the order of the document."""
 
@@ -45,11 +47,13 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
         jobs=JobStore(database),
         uploads=UploadStore(database),
         queue=JobQueue(settings.queue),
+        predictions=Predictions(settings),
     )
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
+        service.predictions.close()
         service.queue.close()
         service.database.close()
 

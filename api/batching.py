@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from damagenet.inference import Images, Predictor
 
 MOST_RETRY_S = 60
+COMING_BYTES = 512 * 2**20
+"""Bytes of the requests that are being read at a time."""
 
 
 class Batching:
@@ -37,7 +39,7 @@ class Batching:
         self._lock = threading.RLock()
         self._open = ExitStack()
         self._threads: ThreadPoolExecutor | None = None
-        self._workers = self._running = self._coming = 0
+        self._workers = self._running = self._coming = self._coming_bytes = 0
         self._chips_per_s = 0.0
         self._closed = False
 
@@ -47,18 +49,21 @@ class Batching:
         return self._line.chips
 
     @contextmanager
-    def coming(self) -> Iterator[None]:
+    def coming(self, length: int) -> Iterator[None]:
         """Announce a request that is being read: a batch with room may wait for it.
+
+        Args:
+            length: Bytes that it will hold until it is read.
 
         Raises:
             ServiceError: 429 with Retry-After, if the line is full already.
         """
-        self._refuse_beyond(self._line.chips)
-        self._count_coming(1)
+        self._refuse_if_full(1)
+        self._count_coming(1, length)
         try:
             yield
         finally:
-            self._count_coming(-1)
+            self._count_coming(-1, -length)
 
     async def probabilities(
         self, predictor: "Predictor", images: tuple["Images", ...]
@@ -74,7 +79,7 @@ class Batching:
         if not ask.left:
             return predictor.probabilities(images)
         with self._lock:
-            self._refuse_beyond(self._line.chips and self._line.chips + ask.left)
+            self._refuse_if_full(ask.left)
             self._threads = self._threads or self._hire(predictor.device)
             self._line.join(ask)
             self._begin()
@@ -95,22 +100,24 @@ class Batching:
             self._threads.shutdown(wait=True)
         self._open.close()
 
-    def _refuse_beyond(self, chips: int) -> None:
+    def _refuse_if_full(self, more: int) -> None:
         if self._closed:
             raise _closing()
-        if chips <= self._queue_chips:
+        if not self._line.chips or self._line.chips + more <= self._queue_chips:
             return
         wait_s = min(ceil(self._line.chips / max(self._chips_per_s, 1.0)), MOST_RETRY_S)
-        raise ServiceError(
-            429,
+        raise _full(
             f"{self._line.chips} chips wait already, of at most {self._queue_chips} "
-            f"(predict_queue_chips): try again in {wait_s} s",
-            {"Retry-After": str(wait_s)},
+            "(predict_queue_chips)",
+            wait_s,
         )
 
-    def _count_coming(self, change: int) -> None:
+    def _count_coming(self, requests: int, length: int) -> None:
         with self._lock:
-            self._coming += change
+            if length > 0 and self._coming_bytes + length > COMING_BYTES:
+                raise _full(f"requests of {COMING_BYTES} bytes are being read already", 1)
+            self._coming += requests
+            self._coming_bytes += length
 
     def _begin(self) -> None:
         """Give batches to idle threads, as long as there are both."""
@@ -157,6 +164,10 @@ class Batching:
 
     def _note_rate(self, chips_per_s: float) -> None:
         self._chips_per_s = 0.9 * self._chips_per_s + 0.1 * chips_per_s
+
+
+def _full(why: str, wait_s: int) -> ServiceError:
+    return ServiceError(429, f"{why}: try again in {wait_s} s", {"Retry-After": str(wait_s)})
 
 
 def _closing() -> ServiceError:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from fastapi import Request
 
 from api.folders import ServiceFolders
+from api.predictions import Predictions
 from api.queue import JobQueue
 from api.settings import ServiceSettings
 from api.store.database import Database
@@ -22,6 +23,7 @@ class Service:
     jobs: JobStore
     uploads: UploadStore
     queue: JobQueue
+    predictions: Predictions
 
 
 def service_of(request: Request) -> Service:
