@@ -1,17 +1,14 @@
 """The form of `/v1/predict`: chips in memory, since they are few and are needed at once."""
 
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fastapi import Request
 from pydantic import Field
-from python_multipart.multipart import parse_options_header
-from starlette.datastructures import FormData, UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
 
 from api.chip_files import MOST_CHIPS, ChipFile
+from api.form_reader import FormReader, SentPart
 from api.names import clean_name
 from api.problems import ServiceError
 from damagenet.config import Settings, make_settings
@@ -19,7 +16,6 @@ from damagenet.options import AUTO, bundle_name
 
 BODY_BYTES = 64 * 2**20
 """Bytes of one request."""
-FIELD_BYTES = 1024
 FILES = {
     "chips": f"Chips as PNG, JPEG (8-bit RGB) or NPY (uint8, (N, 3, S, S), (N, S, S, 3) or "
     f"(S, S, 3)); several files in one request, up to {MOST_CHIPS} chips, are judged together.",
@@ -57,10 +53,6 @@ class ChipForm:
         return bundle_name(self.options.model, Path("pre") if self.pre else None)
 
 
-class _Parser(MultiPartParser):
-    spool_max_size = BODY_BYTES
-
-
 async def read_chip_form(request: Request) -> ChipForm:
     """Return the form of a request.
 
@@ -70,21 +62,15 @@ async def read_chip_form(request: Request) -> ChipForm:
         ConfigError: If a text field is out of range.
         ClientDisconnect: If the client has gone.
     """
-    kind, options = parse_options_header(request.headers.get("content-type", ""))
-    if kind != b"multipart/form-data" or not options.get(b"boundary"):
-        raise ServiceError(415, "the request must be multipart/form-data with a boundary")
     announced_bytes(request)
-    parser = _Parser(
-        request.headers,
-        _limited(request),
-        max_files=2 * MOST_CHIPS,
-        max_fields=len(ChipOptions.model_fields),
-        max_part_size=FIELD_BYTES,
-    )
-    try:
-        return _sorted(await parser.parse())
-    except MultiPartException as err:
-        raise ServiceError(422, f"the form cannot be read: {err.message}") from err
+    reader = FormReader(request.headers.get("content-type", ""))
+    received = 0
+    async for chunk in request.stream():
+        received += len(chunk)
+        if received > BODY_BYTES:
+            raise _too_large()
+        reader.feed(chunk)
+    return _sorted(reader.parts())
 
 
 def announced_bytes(request: Request) -> int:
@@ -112,40 +98,23 @@ def form_schema() -> dict[str, Any]:
     }
 
 
-async def _limited(request: Request) -> AsyncIterator[bytes]:
-    received = 0
-    async for chunk in request.stream():
-        received += len(chunk)
-        if received > BODY_BYTES:
-            raise _too_large()
-        yield chunk
-
-
-def _sorted(form: FormData) -> ChipForm:
+def _sorted(parts: list[SentPart]) -> ChipForm:
     files: dict[str, list[ChipFile]] = {name: [] for name in FILES}
     texts: dict[str, str] = {}
-    for name, value in form.multi_items():
-        if isinstance(value, str):
-            _check_text(name)
-            texts[name] = value
-        elif name in files:
-            files[name].append(_chip_file(value))
-        else:
+    for part in parts:
+        if (part.file_name is not None) != (part.name in files):
             raise ServiceError(
-                422, f"unknown field of files {name[:80]!r}: choose one of {', '.join(FILES)}"
+                422,
+                f"field {part.name[:80]!r}: {' and '.join(FILES)} are files, with file names, and "
+                f"{' and '.join(ChipOptions.model_fields)} are texts",
             )
+        if part.file_name is None:
+            texts[part.name] = part.text()
+        else:
+            file = ChipFile(name=clean_name(part.file_name), content=bytes(part.content))
+            files[part.name].append(file)
     options = make_settings(ChipOptions, texts, source="form")
     return ChipForm(options=options, chips=tuple(files["chips"]), pre=tuple(files["pre"]))
-
-
-def _check_text(name: str) -> None:
-    if name in FILES:
-        raise ServiceError(422, f"{name} was sent as text: send it as a file, with a file name")
-
-
-def _chip_file(upload: UploadFile) -> ChipFile:
-    with upload.file as stream:
-        return ChipFile(name=clean_name(upload.filename or ""), content=stream.read())
 
 
 def _too_large() -> ServiceError:

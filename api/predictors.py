@@ -43,7 +43,7 @@ class Predictors:
         version = (folder, (folder / CARD_FILE).stat().st_mtime_ns)
         with self._lock:
             predictor = self._loaded.get(version)
-            if predictor is None or predictor.done() and predictor.exception():
+            if predictor is None or (predictor.done() and predictor.exception()):
                 predictor = self._thread.submit(_load, folder, self._device)
                 self._loaded[version] = predictor
             self._loaded.move_to_end(version)

@@ -1,8 +1,9 @@
 """Chips in, probabilities out, at once."""
 
 import asyncio
+import logging
 from collections.abc import Coroutine
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, Request, Response
 from starlette.requests import ClientDisconnect
@@ -11,9 +12,15 @@ from api.callers import Caller
 from api.chip_form import announced_bytes, form_schema, read_chip_form
 from api.guard import caller
 from api.models import find_model
-from api.problems import problems
-from api.routes import service_of
+from api.problems import ServiceError, problems
+from api.service import Service, service_of
 from api.verdicts import Prediction, prediction
+from damagenet.errors import BundleError
+
+if TYPE_CHECKING:
+    from damagenet.inference import Predictor
+
+log = logging.getLogger(__name__)
 
 router = APIRouter(prefix="/v1", tags=["predict"])
 
@@ -55,14 +62,25 @@ async def _predict(request: Request, caller: Caller) -> Prediction:
     predictions = service.predictions
     with predictions.batching.coming(announced_bytes(request)):
         form = await read_chip_form(request)
-        folder = find_model(form.model, caller.owner, service.folders)
-        predictor = await predictions.predictors.of(folder)
+        predictor = await _predictor(service, form.model, caller.owner)
         chips = await predictions.decode(form, predictor.bundle.card)
         del form
     found = await _while_connected(
         request, predictions.batching.probabilities(predictor, chips.images)
     )
     return prediction(predictor.bundle.card, chips.names, found)
+
+
+async def _predictor(service: Service, model: str, owner: str) -> "Predictor":
+    try:
+        folder = find_model(model, owner, service.folders)
+        return await service.predictions.predictors.of(folder)
+    except BundleError as err:
+        # Its sentence names folders of the server.
+        log.error("model %s cannot be loaded: %s", model, err)
+        raise ServiceError(
+            503, f"model {model} cannot be loaded: tell whoever runs the service, or name another"
+        ) from err
 
 
 async def _while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
@@ -76,6 +94,7 @@ async def _while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
     finally:
         working.cancel()
         gone.cancel()
+        await asyncio.wait({working, gone})
 
 
 async def _disconnected(request: Request) -> None:
