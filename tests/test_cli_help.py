@@ -17,6 +17,9 @@ COMMANDS = (
     "study",
     "activations",
     "models",
+    "keys",
+    "serve",
+    "worker",
     "demo",
     "data",
 )
