@@ -12,7 +12,7 @@ from api.limits import Limiter
 from api.logs import RequestLog
 from api.metrics import Metrics
 from api.predictions import Predictions
-from api.problems import handle_problems
+from api.problems import handle_problems, problems
 from api.queue import JobQueue
 from api.routes import assessments, events, health, models, predict, results, session, uploads
 from api.service import Service
@@ -75,7 +75,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
     handle_problems(app)
     _protect(app, service)
     for router in ROUTERS:
-        app.include_router(router)
+        app.include_router(router, responses=problems(401, 403, 429))
     return app
 
 

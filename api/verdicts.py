@@ -46,6 +46,22 @@ class Prediction(Answer):
     """Licence of the weights."""
 
 
+EXAMPLE = {
+    "model": "harvey-event@0a1b2c3d",
+    "threshold": 0.41,
+    "uncertain_band": [0.27, 0.55],
+    "chips": [
+        {"name": "roof.png", "p_damaged": 0.083211, "label": "undamaged"},
+        {"name": "street.npy#0", "p_damaged": 0.917404, "label": "damaged"},
+    ],
+    "headline": "Totals are estimates; the sentence below says how good.",
+    "sentence": "Of 100 intact buildings seen after a storm this model flags 20 (15 to 26); "
+    "of 100 damaged it finds 84 (80 to 88).",
+    "licence": "Apache-2.0, as far as the licence of the training tiles allows",
+}
+"""For the OpenAPI document; its numbers are made up."""
+
+
 def prediction(card: Card, names: Sequence[str], probabilities: Probabilities) -> Prediction:
     """Return the verdicts on N chips by the rules of an assessment without options.
 

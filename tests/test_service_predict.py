@@ -14,6 +14,7 @@ from tiny_run import SIZE_PX, make_bundle
 from api import chip_form
 from api.app import create_app
 from api.settings import ServiceSettings
+from api.verdicts import Prediction
 from damagenet.bundle import load_bundle
 from damagenet.inference import Predictor
 
@@ -97,6 +98,14 @@ def test_the_answer_says_who_judged_and_labels_by_the_model_s_threshold_and_band
     sure = ["damaged" if value >= 0.5 else "undamaged" for value in p]
     assert labels == ["uncertain" if 0.45 < v < 0.55 else s for v, s in zip(p, sure, strict=True)]
     assert {"damaged", "undamaged"} <= set(labels)
+
+
+def test_the_document_shows_the_form_and_an_answer_that_could_be_given(client):
+    operation = client.get("/openapi.json").json()["paths"]["/v1/predict"]["post"]
+    form = operation["requestBody"]["content"]["multipart/form-data"]["schema"]
+    assert set(form["properties"]) == {"chips", "pre", "model", "resize"}
+    example = operation["responses"]["200"]["content"]["application/json"]["example"]
+    assert Prediction.model_validate(example).model_dump(mode="json") == example
 
 
 def test_chips_carry_their_file_s_name_without_its_path_and_a_number_within_an_array(client):

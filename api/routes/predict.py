@@ -14,7 +14,7 @@ from api.guard import caller
 from api.models import find_model
 from api.problems import ServiceError, problems
 from api.service import Service, service_of
-from api.verdicts import Prediction, prediction
+from api.verdicts import EXAMPLE, Prediction, prediction
 from damagenet.errors import BundleError
 
 if TYPE_CHECKING:
@@ -40,7 +40,8 @@ def request_body() -> dict[str, Any]:
     "/predict",
     summary="Probabilities for chips",
     response_model=Prediction,
-    responses=problems(413, 415, 422, 429, 503),
+    responses={200: {"content": {"application/json": {"example": EXAMPLE}}}}
+    | problems(413, 415, 422, 429, 503),
     openapi_extra=request_body(),
 )
 async def predict(
