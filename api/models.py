@@ -31,29 +31,22 @@ def check_name(name: str) -> None:
         raise ServiceError(422, f"{name} is the name of a shipped model: take another one")
 
 
-def own_folder(name: str, owner: str, folders: ServiceFolders) -> Path:
-    """Return where an adapted bundle of this name lies, or would lie.
-
-    Raises:
-        ServiceError: As `check_name`.
-    """
-    check_name(name)
-    return folders.models / owner / name
-
-
 def own_models(owner: str, folders: ServiceFolders) -> list[str]:
     """Return the names of the bundles that a caller made, in alphabetical order."""
-    found = (folders.models / owner).glob(f"*/{CARD_FILE}")
-    return sorted(path.parent.name for path in found if NAME.fullmatch(path.parent.name))
+    return _names(folders.models / owner)
 
 
 def find_model(name: str, owner: str, folders: ServiceFolders) -> Path:
-    """Return the folder of a bundle that a caller may use.
+    """Return the folder of a bundle that a caller may use; as `model_folder`."""
+    return model_folder(name, folders.models / owner)
+
+
+def model_folder(name: str, own: Path) -> Path:
+    """Return the folder of a bundle, shipped or the caller's own.
 
     Args:
-        name: Shipped, or the caller's own; `auto` is resolved before, as it depends on `pre`.
-        owner: The caller.
-        folders: Of the service.
+        name: Its name; `auto` is resolved before, as it depends on `pre`.
+        own: Folder of the caller's bundles.
 
     Raises:
         ServiceError: 422 if the caller has no such model.
@@ -61,7 +54,13 @@ def find_model(name: str, owner: str, folders: ServiceFolders) -> Path:
     """
     if name in shipped_bundles():
         return find_bundle(name)
-    if name not in own_models(owner, folders):
-        known = ", ".join([*shipped_bundles(), *own_models(owner, folders)])
-        raise ServiceError(422, f"there is no model {name!r}: choose one of {known}")
-    return find_bundle(folders.models / owner / name)
+    names = _names(own)
+    if name not in names:
+        known = ", ".join([*shipped_bundles(), *names])
+        raise ServiceError(422, f"there is no model {name[:80]!r}: choose one of {known}")
+    return find_bundle(own / name)
+
+
+def _names(own: Path) -> list[str]:
+    found = [path.parent.name for path in own.glob(f"*/{CARD_FILE}")]
+    return sorted(name for name in found if NAME.fullmatch(name))
