@@ -6,8 +6,9 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from api.bundles import model_folder
 from api.labels import DAMAGED, FIELD, UNDAMAGED
-from api.models import check_name, model_folder
+from api.models import check_name
 from api.orders import Order
 from api.problems import ServiceError
 from api.schemas import StepInTime
@@ -28,8 +29,8 @@ def adapt_job(order: Order, tell: Callable[[StepInTime], None]) -> dict[str, Any
     """Adapt a bundle to the job's scenes by its labels, and return what that changed.
 
     Args:
-        order: Options are `assessment` (whose labels they are), `name`, `seed`, `model` (the base)
-            and those of an assessment that say how scenes are read.
+        order: Options are `assessment` (whose labels they are), `name`, `learn`, `seed`, `model`
+            (the base) and those of an assessment that say how scenes are read.
         tell: Called at each step; `units_done` of it are percent.
 
     Raises:
@@ -73,6 +74,7 @@ def _adapt(order: Order, out: Path, tell: Callable[[StepInTime], None]) -> Adapt
         "model": str(base),
         "pre": picture_before(order.folder) if "pre" in read_card(base).inputs else None,
         "out": out,
+        "learn": order.options["learn"],
         "seed": order.options["seed"],
         # A runner that died after the last step may have left this very bundle.
         "overwrite": ours,

@@ -1,6 +1,5 @@
 """An assessment of files that are here already: the same inputs, another model or other options."""
 
-import errno
 import os
 import shutil
 from collections.abc import Collection, Mapping
@@ -11,8 +10,6 @@ from api.folders import JobFolder, Role
 from damagenet.bundle import read_card
 
 ROLES: tuple[Role, ...] = get_args(Role)
-NO_LINKS = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP)
-"""What file systems say that cannot give a file a second name, or not there."""
 
 
 def copy_inputs(
@@ -89,8 +86,7 @@ def _text(value: object) -> str:
 def _link(source: str | Path, target: str | Path) -> object:
     try:
         os.link(source, target)
-    except OSError as err:
-        if err.errno not in NO_LINKS:
-            raise
+    except OSError:
+        # A file system without links: the file is there twice.
         shutil.copy2(source, target)
     return target

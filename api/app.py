@@ -9,7 +9,7 @@ from api.folders import ServiceFolders
 from api.hardening import harden_gdal
 from api.problems import handle_problems
 from api.queue import JobQueue
-from api.routes import assessments, events, results, uploads
+from api.routes import again, assessments, events, labels, results, uploads
 from api.service import Service
 from api.settings import ServiceSettings, read_service_settings
 from api.store.database import Database
@@ -22,6 +22,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     uploads.router,
     events.router,
     results.router,
+    labels.router,
+    again.router,
 )
 """One line for each file in `routes/`, in the order of the document."""
 

@@ -1,9 +1,10 @@
 """What a second assessment of the same units says otherwise than a first one."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Hashable, Mapping
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from api.label_units import TABLE
@@ -118,17 +119,17 @@ def _models(table: pd.DataFrame) -> str:
 
 
 def _flows(changed: pd.DataFrame) -> tuple[Flow, ...]:
-    counts = changed.groupby(["label_before", "label"]).size().sort_values(ascending=False)
+    pairs = Counter(zip(changed["label_before"], changed["label"], strict=True))
     return tuple(
-        Flow(before=str(before), after=str(after), count=int(count))
-        for (before, after), count in counts.items()
+        Flow(before=before, after=after, count=count)
+        for (before, after), count in pairs.most_common()
     )
 
 
-def _unit(row: dict[str, object]) -> ChangedUnit:
-    known = {name: None if pd.isna(value) else value for name, value in row.items()}  # type: ignore[call-overload]  # no arrays
+def _unit(row: Mapping[Hashable, Any]) -> ChangedUnit:
+    known = {name: None if pd.isna(value) else value for name, value in row.items()}
     return ChangedUnit(
-        unit_id=str(known["unit_id"]),
+        unit_id=known["unit_id"],
         lon=known["lon"],
         lat=known["lat"],
         before=Verdict(label=known["label_before"], p_damaged=known["p_damaged_before"]),

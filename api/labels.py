@@ -19,7 +19,7 @@ from api.label_units import read_units
 from api.problems import ServiceError, not_found
 from api.schemas import Answer
 from damagenet.adapt.footprint_hash import footprint_hashes
-from damagenet.adapt.label_file import CHOSEN, RANDOM, write_label_file
+from damagenet.adapt.label_file import RANDOM, write_label_file
 from damagenet.adapt.labelled import FEWEST
 from data_prep.footprints import Buildings
 
@@ -144,7 +144,7 @@ def keep_labels(
     """
     with locked_labels(folder):
         rows = read_labels(folder)
-        units = read_units(folder.results, {*said, *(row.unit_id for row in rows)})
+        units = read_units(folder.results, {**said, **dict.fromkeys(row.unit_id for row in rows)})
         new = units.frame[units.frame["unit_id"].isin(said)]
         prints = dict(zip(new["unit_id"], footprint_hashes(new.geometry), strict=True))
         known = {row.unit_id: row for row in rows}

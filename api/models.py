@@ -6,9 +6,10 @@ data_dir/models/OWNER/NAME/   one folder for each owner, so that no caller meets
 import re
 from pathlib import Path
 
+from api.bundles import model_folder, model_names
 from api.folders import ServiceFolders
 from api.problems import ServiceError
-from damagenet.bundle import CARD_FILE, find_bundle, shipped_bundles
+from damagenet.bundle import shipped_bundles
 from damagenet.options import AUTO
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -33,34 +34,19 @@ def check_name(name: str) -> None:
 
 def own_models(owner: str, folders: ServiceFolders) -> list[str]:
     """Return the names of the bundles that a caller made, in alphabetical order."""
-    return _names(folders.models / owner)
+    return [name for name in model_names(folders.models_of(owner)) if name not in shipped_bundles()]
 
 
 def find_model(name: str, owner: str, folders: ServiceFolders) -> Path:
-    """Return the folder of a bundle that a caller may use; as `model_folder`."""
-    return model_folder(name, folders.models / owner)
-
-
-def model_folder(name: str, own: Path) -> Path:
-    """Return the folder of a bundle, shipped or the caller's own.
+    """Return the folder of a bundle that a caller may use, shipped or its own.
 
     Args:
         name: Its name; `auto` is resolved before, as it depends on `pre`.
-        own: Folder of the caller's bundles.
+        owner: The caller.
+        folders: Of the service.
 
     Raises:
         ServiceError: 422 if the caller has no such model.
         BundleError: If its files are not whole.
     """
-    if name in shipped_bundles():
-        return find_bundle(name)
-    names = _names(own)
-    if name not in names:
-        known = ", ".join([*shipped_bundles(), *names])
-        raise ServiceError(422, f"there is no model {name[:80]!r}: choose one of {known}")
-    return find_bundle(own / name)
-
-
-def _names(own: Path) -> list[str]:
-    found = [path.parent.name for path in own.glob(f"*/{CARD_FILE}")]
-    return sorted(name for name in found if NAME.fullmatch(name))
+    return model_folder(name, folders.models_of(owner))

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from api.bundles import model_folder
 from api.folders import JobFolder
 from api.label_units import read_units
 from api.labels import (
@@ -15,7 +16,6 @@ from api.labels import (
     read_labels,
     write_labels,
 )
-from api.models import model_folder
 from api.orders import Order
 from api.schemas import StepInTime
 from damagenet.adapt.label_file import RANDOM
@@ -76,9 +76,7 @@ def picture_before(folder: JobFolder) -> Path | None:
     return pictures[0] if len(pictures) == 1 else folder.inputs("pre")
 
 
-def merged(
-    rows: Sequence[Label], suggested: Mapping[str, Label], plan: Suggestions
-) -> list[Label]:
+def merged(rows: Sequence[Label], suggested: Mapping[str, Label], plan: Suggestions) -> list[Label]:
     """Return the labels as they are now with a suggestion that was made of earlier ones.
 
     Args:
@@ -93,12 +91,11 @@ def merged(
         drawn = {"drawn": RANDOM, "drawn_of": suggested[unit_id].drawn_of}
         known[unit_id] = row.model_copy(update=drawn)
     for one in plan.buildings:
-        row = known.get(one.unit_id)
-        if row is not None and row.rank is not None:
+        now = known.get(one.unit_id, Label(unit_id=one.unit_id))
+        if now.rank is not None:
             continue  # merged before, or suggested by another round meanwhile
-        said = {} if row is None else {"label": row.label, "by": row.by, "when": row.when}
-        new = suggested[one.unit_id].model_copy(update={"round": number, **said})
-        known[one.unit_id] = new
+        said = {"round": number, "label": now.label, "by": now.by, "when": now.when}
+        known[one.unit_id] = suggested[one.unit_id].model_copy(update=said)
     return list(known.values())
 
 
@@ -114,7 +111,7 @@ def _look(
         # A copy: the file is replaced as a whole, and may be while the network looks.
         shutil.copy(source.labels, labels)
     asked = order.options
-    scenes = assessed_scenes(source)
+    scenes = order.folder.files("image")
     options = SuggestOptions(
         buildings=units,
         id_field="unit_id",
@@ -124,7 +121,7 @@ def _look(
         random=asked["random"],
         seed=asked["seed"],
         model=str(model_folder(asked["model"], order.models)),
-        pre=picture_before(source),
+        pre=picture_before(order.folder),
         bands=asked.get("bands"),
         device=order.device,
     )

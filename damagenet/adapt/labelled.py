@@ -170,8 +170,7 @@ def require_enough(
     if 0 in (damaged, undamaged):
         one, other = ("undamaged", "damaged") if damaged == 0 else ("damaged", "undamaged")
         raise DataError(
-            f"{source}: all {usable} labels that can be used are {one}: label {other} "
-            "buildings too"
+            f"{source}: all {usable} labels that can be used are {one}: label {other} buildings too"
         )
 
 
