@@ -1,5 +1,6 @@
 """A job of the process `adapt`: a bundle fitted to an event by the labels of an assessment."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from damagenet.config import make_settings
 
 CARRIED = ("bands", "clouds", "min_valid", "force_coarse")
 """Options of an assessment that say how its scenes are read, and hold for the adaptation too."""
+TOLD_FROM = 0.13
+"""Share of the work from which its pace tells how long the rest takes."""
 LEFT_OUT = {"bundle", "command"}
 """Fields of the report that speak of the server."""
 
@@ -80,9 +83,12 @@ def _adapt(order: Order, out: Path, tell: Callable[[StepInTime], None]) -> Adapt
         "overwrite": ours,
     }
 
+    begun = time.monotonic()
+
     def hear(share: float) -> None:
-        done = round(100 * share)
-        tell(StepInTime(stage="adapting", number=1, scenes=1, units_done=done, units_total=100))
+        rest = (time.monotonic() - begun) * (1 - share) / share if share > TOLD_FROM else None
+        step = {"units_done": round(100 * share), "units_total": 100, "seconds_left": rest}
+        tell(StepInTime.model_validate({"stage": "adapting", "number": 1, "scenes": 1, **step}))
 
     options = make_settings(AdaptOptions, values, source="options of the adaptation")
     return adapt(order.folder.files("image"), options, command=command, progress=hear)
