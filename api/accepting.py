@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
+from api.chip_limit import check_chips
 from api.folders import JobFolder, Role
 from api.form import ROLES, UPLOADS, read_options, read_uploads
 from api.inputs import link_input
@@ -70,6 +71,7 @@ def accept(service: Service, asked: Asked) -> Job:
     _link_uploads(service, asked.owner, uploads, folder)
     _inspect(service, folder)
     options = read_options(fields, folder, service.folders.models_of(asked.owner))
+    check_chips(folder, options, service.settings)
     job = service.jobs.create(
         NewJob(
             id=asked.job_id,

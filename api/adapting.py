@@ -9,9 +9,8 @@ from filelock import FileLock, Timeout
 
 from api.bundles import model_folder
 from api.labels import DAMAGED, FIELD, UNDAMAGED
-from api.models import check_name
+from api.models import check_name, taken
 from api.orders import Order
-from api.problems import ServiceError
 from api.schemas import StepInTime
 from api.suggesting import picture_before
 from damagenet.adapt.adapt import adapt
@@ -40,7 +39,6 @@ def adapt_job(order: Order, tell: Callable[[StepInTime], None]) -> dict[str, Any
         DamageNetError: As `adapt` does; 409 if there is a model of the name.
     """
     name = order.options["name"]
-    check_name(name)
     out = order.models / name
     order.models.mkdir(parents=True, exist_ok=True)
     try:
@@ -56,16 +54,11 @@ def adapt_job(order: Order, tell: Callable[[StepInTime], None]) -> dict[str, Any
     }
 
 
-def taken(name: str) -> ServiceError:
-    """Return the answer where the caller has a model of this name."""
-    return ServiceError(409, f"you have a model {name} already: choose another name")
-
-
 def _adapt(order: Order, out: Path, tell: Callable[[StepInTime], None]) -> AdaptReport:
     command = f"adaptation {order.job_id} of assessment {order.options['assessment']}"
     ours = (out / CARD_FILE).exists() and read_card(out).command == command
-    if out.exists() and not ours:
-        raise taken(name=out.name)
+    if not ours:
+        check_name(out.name, order.models)
     base = model_folder(order.options["model"], order.models)
     carried = {key: order.options[key] for key in CARRIED if key in order.options}
     values = carried | {

@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from api.accepting import announce, new_job_id, require_turn
-from api.adapting import CARRIED, taken
+from api.adapting import CARRIED
 from api.again import ROLES, changed_options, copy_inputs, copy_labels, same_units
+from api.chip_limit import check_chips
 from api.folders import JobFolder, Role
 from api.form import asked_model, read_options
 from api.labels import read_labels
-from api.models import check_name, find_model, own_models
+from api.models import check_name, find_model
 from api.problems import ServiceError
 from api.service import Service
 from api.store.jobs import NewJob
@@ -123,9 +124,7 @@ def adapt(new: Follow, asked: Mapping[str, Any]) -> Job:
     """
     source, folders = new.source, new.service.folders
     name = asked["name"]
-    check_name(name)
-    if name in own_models(source.owner, folders):
-        raise taken(name)
+    check_name(name, folders.models_of(source.owner))
     base = asked["model"] or asked_model(source.options, source.inputs)
     find_model(base, source.owner, folders)
     said = [row.label for row in read_labels(new.before)]
@@ -149,7 +148,7 @@ def assess_again(new: Follow, given: Mapping[str, Any]) -> Job:
     A picture before the storm is left out where the model asked for takes none.
 
     Raises:
-        ServiceError: 422 if there is no such model.
+        ServiceError: 422 if there is no such model, 413 if there would be too many cells.
         ConfigError: If an option is wrong.
     """
     source, folders = new.source, new.service.folders
@@ -157,6 +156,7 @@ def assess_again(new: Follow, given: Mapping[str, Any]) -> Job:
     copy_inputs(new.before, new.folder, roles=roles)
     fields = changed_options(source.options, given)
     options = read_options(fields, new.folder, folders.models_of(source.owner))
+    check_chips(new.folder, options, new.service.settings)
     inputs = new.inputs(*roles)
     models = [
         find_model(asked_model(*asked), source.owner, folders)

@@ -5,10 +5,13 @@ from dataclasses import dataclass
 from fastapi import Request
 
 from api.folders import ServiceFolders
+from api.limits import Limiter
+from api.metrics import Metrics
 from api.queue import JobQueue
 from api.settings import ServiceSettings
 from api.store.database import Database
 from api.store.jobs import JobStore
+from api.store.keys import KeyStore
 from api.store.uploads import UploadStore
 
 
@@ -22,6 +25,9 @@ class Service:
     jobs: JobStore
     uploads: UploadStore
     queue: JobQueue
+    keys: KeyStore
+    limits: Limiter
+    metrics: Metrics
 
 
 def service_of(request: Request) -> Service:

@@ -17,6 +17,7 @@ COMMANDS = (
     "study",
     "activations",
     "models",
+    "keys",
     "serve",
     "worker",
     "demo",
