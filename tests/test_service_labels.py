@@ -165,6 +165,10 @@ def test_from_clicks_over_suggestions_to_a_model_and_what_it_changed(running, tm
     assert result["base_task"] is None
     assert "not measured" in result["base_task_note"]
     assert str(running.folder) not in json.dumps(adapted)
+    origins = {
+        one["name"]: one["origin"] for one in running.client.get("/v1/models").json()["models"]
+    }
+    assert (origins["storm"], origins["harvey"]) == ("adapted", "shipped")
 
     again = running.done("again", {"model": "storm", "threshold": None})
     assert again["options"] == {"model": "storm", "clouds": "ignore"}
