@@ -22,6 +22,7 @@ from api.routes import (
     models,
     results,
     session,
+    totals,
     uploads,
 )
 from api.service import Service
@@ -39,6 +40,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     results.router,
     labels.router,
     again.router,
+    totals.router,
     models.router,
     session.router,
     health.router,

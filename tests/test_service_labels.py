@@ -210,6 +210,68 @@ def test_from_clicks_over_suggestions_to_a_model_and_what_it_changed(running, tm
     assert json.loads(told.stdout)["rows"][-1]["labelled_random"] == len(random)
 
 
+def test_totals_are_those_of_the_command_line_over_the_run_and_over_areas(running, fresh, tmp_path):
+    from api.labels import write_labels
+
+    folder = running.job_folder(fresh)
+    address = f"/v1/assessments/{fresh}/totals"
+    unlabelled = running.client.get(address).json()
+    assert unlabelled["situation"] != "random-labels"
+    running.post("labels", says(running.truth, list(running.truth)[:32]), job=fresh)
+    rows = [row.model_copy(update={"drawn": "random"}) for row in read_labels(folder)]
+    write_labels(folder, rows)
+    whole = running.client.get(address).json()
+    assert whole["situation"] == "random-labels"
+    assert whole["rows"][0]["labelled_random"] == 32
+    areas = gpd.read_file(folder.files("buildings")[0]).to_crs(32615)
+    west, south, east, north = areas.total_bounds
+    middle = (west + east) / 2
+    halves = gpd.GeoDataFrame(
+        {"name": ["west", "east"]},
+        geometry=gpd.GeoSeries.from_wkt(
+            [
+                f"POLYGON(({a} {south},{b} {south},{b} {north},{a} {north},{a} {south}))"
+                for a, b in ((west, middle), (middle, east))
+            ]
+        ),
+        crs=32615,
+    )
+    halves.to_file(tmp_path / "halves.gpkg")
+    sent = running.client.post(
+        address,
+        content=(tmp_path / "halves.gpkg").read_bytes(),
+        params={"name": "halves.gpkg", "area_id_field": "name"},
+    )
+    assert sent.status_code == 200, sent.text
+    words = ("--labels", str(folder.labels), "--field", "label", "--damaged", "damaged")
+    where = ("--areas", str(tmp_path / "halves.gpkg"), "--area-id-field", "name")
+    out = ("--out", str(tmp_path / "totals"), "--no-report", "--json")
+    told = CliRunner().invoke(app, ["summarise", str(folder.results), *words, *where, *out])
+    assert told.exit_code == 0, told.output
+    assert sent.json()["rows"] == json.loads(told.stdout)["rows"]
+    assert [row["area"] for row in sent.json()["rows"]] == ["west", "east", "(whole run)"]
+    assert not list((running.folder / "uploads").glob("*.areas"))
+
+
+def test_areas_that_cannot_be_used_are_refused_in_words(running):
+    address = f"/v1/assessments/{running.job}/totals"
+    for content, name, why in (
+        (b"", "areas.geojson", "no areas were sent"),
+        (b"<svg/>", "areas.geojson", "areas.geojson is of another kind"),
+        (b"{}", "areas.svg", "which its name does not say"),
+        (b'{"type":"FeatureCollection","features":[]}', "areas.geojson", "areas.geojson"),
+    ):
+        answer = running.client.post(address, content=content, params={"name": name})
+        assert answer.status_code == 422, answer.text
+        assert why in answer.json()["detail"]
+        assert str(running.folder) not in answer.json()["detail"]
+    far = '{"type":"FeatureCollection","features":[{"type":"Feature","properties":{},"geometry":'
+    far += '{"type":"Polygon","coordinates":[[[0,0],[1,0],[1,1],[0,1],[0,0]]]}}]}'
+    answer = running.client.post(address, content=far)
+    assert answer.status_code == 422
+    assert "lies in an area of areas.geojson" in answer.json()["detail"]
+
+
 def test_a_label_is_taken_back_and_a_suggested_unit_stays_to_be_asked(running, fresh):
     folder = running.job_folder(fresh)
     ids = list(running.truth)
