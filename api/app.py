@@ -14,7 +14,19 @@ from api.metrics import Metrics
 from api.predictions import Predictions
 from api.problems import handle_problems, problems
 from api.queue import JobQueue
-from api.routes import assessments, events, health, models, predict, results, session, uploads
+from api.routes import (
+    again,
+    assessments,
+    events,
+    health,
+    labels,
+    models,
+    predict,
+    results,
+    session,
+    totals,
+    uploads,
+)
 from api.service import Service
 from api.settings import ServiceSettings, read_service_settings
 from api.store.database import Database
@@ -28,6 +40,9 @@ ROUTERS: tuple[APIRouter, ...] = (
     uploads.router,
     events.router,
     results.router,
+    labels.router,
+    again.router,
+    totals.router,
     models.router,
     session.router,
     health.router,
