@@ -150,7 +150,8 @@ def test_without_a_model_s_name_the_best_shipped_one_judges(client):
 def test_unknown_models_and_paths_are_refused_without_a_path_of_the_server(client, folder):
     for name in ("nothing", "../local/tiny", str(folder / MODELS / "tiny"), "models/weights"):
         detail = refusal(ask(client, npy(chips(1)), model=name))
-        assert detail.startswith(f"there is no model {name!r}: choose one of harvey")
+        assert f"there is no model {name!r}" in detail
+        assert str(folder) not in detail.replace(repr(name), "")
 
 
 def test_a_damaged_model_is_refused_without_a_path_of_the_server(client, folder):
