@@ -15,20 +15,25 @@ from api.hosts import KnownHosts
 from api.limits import Limiter
 from api.logs import RequestLog
 from api.metrics import Metrics
+from api.predictions import Predictions
 from api.problems import handle_problems
 from api.queue import JobQueue
 from api.routes import (
+    again,
     assessments,
     chips,
     events,
     health,
     items,
+    labels,
     models,
     ogc,
+    predict,
     processes,
     results,
     session,
     tiles,
+    totals,
     uploads,
 )
 from api.service import Service
@@ -47,9 +52,13 @@ ROUTERS: tuple[APIRouter, ...] = (
     tiles.router,
     items.router,
     chips.router,
+    labels.router,
+    again.router,
+    totals.router,
+    predict.router,
+    models.router,
     ogc.router,
     processes.router,
-    models.router,
 )
 """One line for each file in `routes/` that asks who calls, in the order of the document."""
 OPEN_ROUTERS: tuple[APIRouter, ...] = (session.router, health.router)
@@ -81,11 +90,13 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
         keys=KeyStore(database),
         limits=Limiter(settings.requests_per_minute, settings.concurrent_requests),
         metrics=Metrics(database),
+        predictions=Predictions(settings),
     )
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
+        service.predictions.close()
         service.queue.close()
         service.database.close()
 
