@@ -5,7 +5,9 @@ from contextlib import asynccontextmanager
 
 from fastapi import APIRouter, FastAPI
 
+from api.bodies import LimitedBodies
 from api.folders import ServiceFolders
+from api.guard import REFUSALS
 from api.headers import SafeHeaders
 from api.hosts import KnownHosts
 from api.limits import Limiter
@@ -42,10 +44,10 @@ ROUTERS: tuple[APIRouter, ...] = (
     again.router,
     totals.router,
     models.router,
-    session.router,
-    health.router,
 )
-"""One line for each file in `routes/`, in the order of the document."""
+"""One line for each file in `routes/` that asks who calls, in the order of the document."""
+OPEN_ROUTERS: tuple[APIRouter, ...] = (session.router, health.router)
+"""Those that answer anybody."""
 
 
 def create_app(settings: ServiceSettings | None = None) -> FastAPI:
@@ -85,6 +87,8 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
     handle_problems(app)
     _protect(app, service)
     for router in ROUTERS:
+        app.include_router(router, responses=REFUSALS)
+    for router in OPEN_ROUTERS:
         app.include_router(router)
     return app
 
@@ -93,5 +97,6 @@ def _protect(app: FastAPI, service: Service) -> None:
     """Put around an application what every request passes; the last one is the outermost."""
     if not service.settings.require_keys:
         app.add_middleware(KnownHosts, allowed=service.settings.allowed_hosts)
+    app.add_middleware(LimitedBodies, max_upload_bytes=service.settings.max_upload_bytes)
     app.add_middleware(SafeHeaders)
     app.add_middleware(RequestLog, watch=service.metrics.count)

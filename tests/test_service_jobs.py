@@ -1,17 +1,17 @@
-"""The jobs table and the queue, over SQLite, PostgreSQL and Redis: who gets a job, and how often."""
+"""The jobs table and the queue over SQLite, PostgreSQL and Redis: who gets a job, how often."""
 
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from service import postgresql, redis
 
 from api.problems import Problem, ServiceError
 from api.queue import JobQueue
 from api.store.database import Database
 from api.store.jobs import JobStore, NewJob
 from damagenet.errors import ConfigError
-from service import postgresql, redis
 
 PROBLEM = Problem(title="Unprocessable Entity", status=422, detail="the scene is empty")
 

@@ -25,7 +25,7 @@ SILENCE_S = 15.0
 
 STREAM = {
     200: {
-        "description": "Events called `status`, the data of each a JobStatus; the last one is final.",
+        "description": "Events called `status`, each with a JobStatus; the last one is final.",
         "content": {"text/event-stream": {"schema": {"type": "string"}}},
     }
 }
