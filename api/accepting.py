@@ -61,7 +61,9 @@ def accept(service: Service, asked: Asked) -> Job:
     files = {role: list(sent) for role, sent in asked.received.files.items()}
     for role, sent in _announced(service, asked.owner, uploads).items():
         files.setdefault(role, []).extend(sent)
-    inputs = {role: [one.model_dump() for one in sent] for role, sent in files.items() if sent}
+    inputs: dict[str, Any] = {
+        role: [one.model_dump() for one in sent] for role, sent in files.items() if sent
+    }
     request_sha256 = _hash({"fields": fields, "inputs": inputs})
     known = service.jobs.by_request(asked.owner, asked.idempotency_key, request_sha256)
     if known is not None:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from threading import Event
 
 from fastapi import APIRouter, FastAPI
 
@@ -84,6 +85,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
 
     app = FastAPI(title="damagenet", version=__version__, lifespan=lifespan)
     app.state.service = service
+    app.state.closing = Event()
     handle_problems(app)
     _protect(app, service)
     for router in ROUTERS:

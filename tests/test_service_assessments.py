@@ -152,6 +152,22 @@ def test_jobs_of_another_key_are_not_there(client):
     assert job.id not in client.get(ADDRESS).text
 
 
+def test_what_one_key_made_is_not_there_for_another(tmp_path, image):
+    with client_of(LAPTOP.settings(tmp_path, require_keys=True)) as client:
+        keys = client.app.state.service.keys
+        mine, other = (
+            {"Authorization": f"Bearer {keys.add(name, ('read', 'write')).text}"}
+            for name in ("me", "other")
+        )
+        assert client.post(ADDRESS, files=[image]).status_code == 401
+        job = client.post(ADDRESS, files=[image], headers=mine).headers["location"]
+        assert client.get(job, headers=mine).status_code == 200
+        for path in (job, f"{job}/events", f"{job}/results", f"{job}/results/damage.csv"):
+            assert client.get(path, headers=other).status_code == 404
+        assert client.delete(job, headers=other).status_code == 404
+        assert client.get(ADDRESS, headers=other).json()["jobs"] == []
+
+
 def test_the_list_is_read_page_by_page(client, image):
     for _ in range(3):
         client.post(ADDRESS, files=[image])

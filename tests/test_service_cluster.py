@@ -3,6 +3,7 @@
 import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx2 as httpx
@@ -93,16 +94,15 @@ def test_a_job_outlives_the_machine_that_did_it(shape, scene, tmp_path):
 def test_a_queue_that_is_away_loses_no_job(postgres_url, scene, tmp_path):
     database = fresh_database(postgres_url, "lost_queue")
     image = {"image": ("scene.tif", scene.scene.read_bytes())}
-    with redis() as url:
-        port = url.rpartition(":")[2].partition("/")[0]
-        shape = Shape(database_url=database, queue_url=url)
-        client_context = client_of(shape.settings(tmp_path))
-        client = client_context.__enter__()
-    job = client.post("/v1/assessments", files=image)
-    assert job.status_code == 201
-    with redis(port=int(port)), worker(shape, tmp_path):
-        assert ended(client, job.json()["jobID"])["status"] == "successful"
-    client_context.__exit__(None, None, None)
+    with ExitStack() as last:
+        with redis() as url:
+            shape = Shape(database_url=database, queue_url=url)
+            client = last.enter_context(client_of(shape.settings(tmp_path)))
+        job = client.post("/v1/assessments", files=image)
+        assert job.status_code == 201
+        port = int(url.rpartition(":")[2].partition("/")[0])
+        with redis(port), worker(shape, tmp_path):
+            assert ended(client, job.json()["jobID"])["status"] == "successful"
 
 
 def composed(name: str) -> tuple[list[str], dict[str, str]]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from fastapi.testclient import TestClient
-from service import LAPTOP, children, client_of, memory_bytes, serve
+from service import LAPTOP, children, client_of, memory_bytes, serve, until
 
 from data_prep.synthetic import MadeScene, make_scene
 
@@ -162,8 +162,6 @@ def test_uploads_stay_on_disk_and_a_broken_line_leaves_nothing(tmp_path):
         assert peak - idle < 100_000_000
         for sender in senders:
             sender.join()
-        from service import until
-
         until(lambda: not list(jobs.iterdir()), "the files of broken uploads to go")
         assert served.client.get("/v1/assessments").json()["jobs"] == []
 

@@ -102,6 +102,15 @@ def test_the_service_answers_like_the_command_line_to_the_last_byte(running, sce
     assert 29.83 < south < north < 29.84
 
 
+def test_a_real_scene_gets_the_command_lines_answers(running, harvey_data, tmp_path):
+    real = harvey_data / "scenes" / "houston_00_post.tif"
+    buildings = real.with_name("houston_00_buildings.geojson")
+    job_id = running.ask(real, files={"buildings": buildings})
+    assert ended(running.client, job_id)["status"] == "successful"
+    options = ("--buildings", str(buildings))
+    assert running.tables(job_id) == assessed(real, tmp_path / "out", *options)
+
+
 def test_a_picture_from_before_takes_the_model_that_compares(running, scene):
     job_id = running.ask(scene.scene, files={"pre": scene.scene.with_name("scene.tif")})
     status = ended(running.client, job_id)
