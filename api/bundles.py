@@ -10,6 +10,7 @@ from pathlib import Path
 
 from api.problems import ServiceError
 from damagenet.bundle import CARD_FILE, find_bundle, shipped_bundles
+from damagenet.errors import BundleError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 """Names of models; nothing else may become a part of a path."""
@@ -42,10 +43,18 @@ def model_folder(name: str, own: Path) -> Path:
         ServiceError: If there is none of that name: a path is no name.
         BundleError: If its files are not whole.
     """
-    if name in shipped_bundles():
-        return find_bundle(name)
-    for place in (own.parent, own):
-        if name in names_in(place):
-            return find_bundle(place / name)
-    known = ", ".join(model_names(own))
-    raise ServiceError(422, f"model: there is no model {name[:80]!r} here; choose one of: {known}")
+    places = {name: place for place in (own, own.parent) for name in names_in(place)}
+    if name not in shipped_bundles() and name not in places:
+        known = ", ".join(model_names(own))
+        raise ServiceError(
+            422, f"model: there is no model {name[:80]!r} here; choose one of: {known}"
+        )
+    try:
+        return find_bundle(name if name in shipped_bundles() else places[name] / name)
+    except BundleError as err:
+        raise BundleError(without_folders(str(err), own)) from None
+
+
+def without_folders(sentence: str, own: Path) -> str:
+    """Return a sentence about bundles with their names in place of their paths."""
+    return sentence.replace(f"{own}/", "").replace(f"{own.parent}/", "")

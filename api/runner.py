@@ -14,6 +14,7 @@ from typing import Any, TextIO
 
 from api.adapting import adapt_job
 from api.assessing import assess_job
+from api.bundles import without_folders
 from api.folder_lock import alone_in
 from api.hardening import harden_gdal
 from api.logs import set_up_logs
@@ -63,7 +64,8 @@ def run_order(order: Order, tell: Tell) -> Told:
 
 def without_paths(problem: Problem, order: Order) -> Problem:
     """Return a problem whose sentence names files as the caller does."""
-    return problem.model_copy(update={"detail": order.folder.public(problem.detail)})
+    text = without_folders(order.folder.public(problem.detail), order.models)
+    return problem.model_copy(update={"detail": text})
 
 
 def _private_stdout() -> TextIO:

@@ -62,21 +62,17 @@ async def post_totals(
     job = await run_in_threadpool(finished, service, job_id, caller.owner)
     folder, most = service.folders.job(job.id), service.settings.max_upload_bytes
     async with place_for_areas(service.folders, name) as path:
-        await append(path, _limited(request, most), first=0, bytes_total=most)
+        await append(path, _parts(request), first=0, bytes_total=most)
         areas = await run_in_threadpool(inspected_areas, path, service.settings)
         return await run_in_threadpool(
             count_totals, folder, job.id, areas, area_id_field=area_id_field, share=share
         )
 
 
-async def _limited(request: Request, most: int) -> AsyncIterator[bytes]:
-    """Yield the body; raise ServiceError 413 where it is too long, 400 where it breaks off."""
-    received = 0
+async def _parts(request: Request) -> AsyncIterator[bytes]:
+    """Yield the body; raise ServiceError 400 where it breaks off."""
     try:
         async for chunk in request.stream():
-            received += len(chunk)
-            if received > most:
-                raise ServiceError(413, f"the file has more than {most} bytes (max_upload_bytes)")
             yield chunk
     except ClientDisconnect as err:
         raise ServiceError(400, "the connection ended before the file did: send it again") from err
