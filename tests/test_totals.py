@@ -374,7 +374,7 @@ def test_the_command_writes_tables_maps_and_json(tmp_path):
     ("arguments", "message"),
     [
         (["--field", "grade"], "--field needs --labels"),
-        (["--labels", "x.csv"], "name --field and --damaged too"),
+        (["--labels", "x.csv"], "to read --labels, name --field, --damaged too"),
         (["--area-id-field", "tract"], "--area-id-field needs --areas"),
     ],
 )

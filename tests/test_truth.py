@@ -15,8 +15,9 @@ from typer.testing import CliRunner
 from damagenet.cli.main import app
 from damagenet.errors import DamageNetError, EvaluationError
 from damagenet.evaluation.results import read_results
+from damagenet.evaluation.survey_options import Words
 from damagenet.evaluation.survey_scores import evaluate_results, write_survey_report
-from damagenet.evaluation.truth import Survey, Words, join_survey, read_survey
+from damagenet.evaluation.truth import Survey, join_survey, read_survey
 
 GRADES = Words(damaged=("minor", "major"), undamaged=("none",), ignored=("unclear",))
 METRE = 1 / 111_320

@@ -21,7 +21,7 @@ from damagenet.card import Card
 from damagenet.engine.assess import check_options
 from damagenet.errors import ConfigError, OutputError
 from damagenet.evaluation.seen_ground import learned_tiles, seen_boxes
-from damagenet.evaluation.truth import Words, read_survey
+from damagenet.evaluation.truth import read_survey
 from damagenet.totals.labels import DRAWN_COLUMN, RANDOM, drawn_at_random
 from data_prep.tile import HALF_TILE_DEGREES
 
@@ -143,9 +143,8 @@ def read_labels(
     """
     if options.field is None:  # `require_whole` made sure
         raise ConfigError("name the column of --labels with --field")
-    words = Words(damaged=options.damaged, undamaged=options.undamaged, ignored=options.ignore)
     survey = read_survey(
-        labels, options.field, words, id_field=options.id_field, drawn_field=DRAWN_COLUMN
+        labels, options.field, options.words, id_field=options.id_field, drawn_field=DRAWN_COLUMN
     )
     random = drawn_at_random(
         survey.frame["drawn"], survey, labels, all_random=options.labels_are_random

@@ -17,6 +17,7 @@ from pydantic import Field
 
 from damagenet.config import Settings
 from damagenet.errors import EvaluationError
+from damagenet.evaluation.survey_options import Words
 from data_prep.footprints import Buildings, read_buildings
 
 NEAREST_M = 10.0
@@ -30,17 +31,6 @@ ABSENT = "not in the field"
 """What is said of a word that was asked for and that no building has."""
 
 JoinedBy = Literal["id", "nearest"]
-
-
-class Words(Settings):
-    """Which words of the survey's field mean what."""
-
-    damaged: tuple[str, ...] = Field(min_length=1)
-    """Words that mean damaged."""
-    undamaged: tuple[str, ...] = ()
-    """Words that mean undamaged; without any, every word that is named nowhere."""
-    ignored: tuple[str, ...] = ()
-    """Words that say nothing; such buildings are left out and counted."""
 
 
 class Join(Settings):

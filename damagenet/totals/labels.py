@@ -9,7 +9,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from damagenet.errors import EvaluationError
-from damagenet.evaluation.truth import Join, Survey, Words, join_survey, read_survey
+from damagenet.evaluation.survey_options import Words
+from damagenet.evaluation.truth import Join, Survey, join_survey, read_survey
 
 DRAWN_COLUMN = "drawn"
 RANDOM = "random"

@@ -6,7 +6,6 @@ import numpy as np
 
 from damagenet import __version__
 from damagenet.errors import ConfigError
-from damagenet.evaluation.truth import Words
 from damagenet.outputs.totals import HEADLINES, AreaTotal, Situation, Totals
 from damagenet.totals.areas import NO_AREA, Areas, place_units, read_areas
 from damagenet.totals.error_rates import ErrorRates
@@ -91,7 +90,7 @@ def _labels(verdicts: Verdicts, options: SummariseOptions) -> Labels:
         verdicts.units,
         options.labels,
         options.field,
-        Words(damaged=options.damaged, undamaged=options.undamaged, ignored=options.ignore),
+        options.words,
         id_field=options.id_field,
         all_random=options.labels_are_random,
     )
