@@ -280,7 +280,11 @@ def with_scores(folder: Path, scores: Sequence[Score]) -> Card:
 
 
 def write_card(folder: Path, card: Card) -> None:
-    """Replace the card of a bundle on disk; raise OutputError if it cannot be written."""
+    """Replace the card of a bundle on disk, whole or not at all.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
     partial = folder / f".{CARD_FILE}.partial"
     try:
         partial.write_text(card.as_json(), encoding="utf-8")
@@ -290,8 +294,6 @@ def write_card(folder: Path, card: Card) -> None:
 
 
 def _with_hashes(card: Card, folder: Path) -> Card:
-    tiles = card.training_tiles.model_copy(
-        update={"manifest_sha256": file_sha256(folder / MANIFEST_FILE)}
-    )
-    weights = file_sha256(folder / WEIGHTS_FILE)
+    manifest, weights = (file_sha256(folder / name) for name in (MANIFEST_FILE, WEIGHTS_FILE))
+    tiles = card.training_tiles.model_copy(update={"manifest_sha256": manifest})
     return card.model_copy(update={"training_tiles": tiles, "weights_sha256": weights})

@@ -45,7 +45,16 @@ def read_settings(
 def make_settings(
     kind: type[SettingsT], values: Mapping[str, object], *, source: str = "options"
 ) -> SettingsT:
-    """Return settings made from plain values; raise ConfigError with the dotted path of a fault."""
+    """Return settings made from plain values.
+
+    Args:
+        kind: The settings class.
+        values: Its fields by name, as YAML or the command line gives them.
+        source: Where they come from, for what is said of a fault.
+
+    Raises:
+        ConfigError: If a value is unknown, missing or out of range; with the dotted path of each.
+    """
     try:
         return kind.model_validate(dict(values))
     except ValidationError as err:
@@ -55,7 +64,11 @@ def make_settings(
 
 @contextmanager
 def setting(dotted: str) -> Iterator[None]:
-    """Put the dotted path of a setting before what is wrong with its value."""
+    """Put the dotted path of a setting before what is wrong with its value.
+
+    Raises:
+        ConfigError: Where what is done inside raises one.
+    """
     try:
         yield
     except ConfigError as err:

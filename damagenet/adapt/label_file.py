@@ -188,7 +188,15 @@ def write_label_file(path: Path, rows: pd.DataFrame, buildings: Buildings) -> No
 
 
 def require_unchanged(path: Path, labels: LabelFile) -> None:
-    """Raise OutputError if somebody saved the file since it was read, as QGIS may have done."""
+    """Refuse to write over a file that somebody saved since it was read, as QGIS may have done.
+
+    Args:
+        path: The file of labels, which is to be replaced.
+        labels: What was read from it.
+
+    Raises:
+        OutputError: If it holds other bytes now.
+    """
     if hashlib.sha256(path.read_bytes()).hexdigest() != labels.sha256:
         raise OutputError(
             f"{path} was saved by somebody while suggestions were made, nothing was changed in "

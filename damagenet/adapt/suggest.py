@@ -141,6 +141,13 @@ class _Candidates:
 
     @classmethod
     def of(cls, seen: Seen, labels: LabelFile, predictor: Predictor) -> "_Candidates":
+        """Return what is known of the buildings that a model has judged.
+
+        Args:
+            seen: Those buildings.
+            labels: The labels that exist.
+            predictor: The model.
+        """
         card = predictor.bundle.card
         frame = seen.frame
         uncertainty = uncertainty_of(frame["p_damaged"].to_numpy(), card.threshold)
@@ -156,7 +163,14 @@ class _Candidates:
         )
 
     def plan(self, options: SuggestOptions) -> Round:
-        """Return the buildings of the next round; raise DataError if none is left."""
+        """Return the buildings of the next round, in the order of labelling.
+
+        Args:
+            options: How many, which share of them at random, and the seed.
+
+        Raises:
+            DataError: If none is left to suggest.
+        """
         if self.known.all():
             raise DataError(
                 f"all {len(self.known)} buildings that can be judged are in {options.labels} "

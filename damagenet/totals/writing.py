@@ -27,7 +27,11 @@ REPORT = "report.html"
 
 
 def require_free(folder: Path, *, overwrite: bool) -> None:
-    """Raise OutputError where totals are in the folder already and may not be replaced."""
+    """Check that no totals are in a folder, or that they may be replaced.
+
+    Raises:
+        OutputError: If they may not.
+    """
     there = sorted(folder.glob(f"{STEM}.*"))
     if there and not overwrite:
         raise OutputError(

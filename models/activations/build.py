@@ -170,7 +170,17 @@ def coefficients(setting: Setting, shape: tuple[int, ...]) -> Coefficients | Non
 def make_layer(
     setting: Setting, trained: Coefficients | None, *, channels: int | None, dim: int
 ) -> nn.Module:
-    """Return a layer of a function with the given trained parameters."""
+    """Return a layer of a function with the given trained parameters.
+
+    Args:
+        setting: The function and the values of its parameters.
+        trained: Those that are trained; None where there are none.
+        channels: Channels of what comes in, where that is known.
+        dim: Axis of the channels.
+
+    Raises:
+        ConfigError: If a function that is a layer of its own refuses its values.
+    """
     function = setting.function
     if function.layer is not None:
         own = channels if setting.per == "channel" or function.width is not None else None
