@@ -3,6 +3,8 @@
 import csv
 import json
 import re
+import sqlite3
+from contextlib import closing
 
 import geopandas as gpd
 import numpy as np
@@ -14,6 +16,7 @@ from typer.testing import CliRunner
 
 from damagenet.assessment import ASSESSMENT_FILE
 from damagenet.bundle import model_id
+from damagenet.card import Strangeness
 from damagenet.cli.main import app
 from damagenet.errors import EvaluationError, FootprintError, OutputError
 from damagenet.outputs.totals import read_totals
@@ -84,12 +87,13 @@ def west(frame):
     return (frame["label"] == "damaged").to_numpy()
 
 
-def with_card(folder, card, *, scene="storm.tif", prior=None):
+def with_card(folder, card, *, scene="storm.tif", prior=None, strangeness=None):
     """Lay an assessment with this card into the run, as `damagenet assess` does."""
     made = make_assessment(folder.parent / "made", card=card)
     info = made.scene.model_copy(update={"path": made.scene.path.with_name(scene)})
     options = made.options.model_copy(update={"prior": prior})
     changes = {"scene": info, "folder": folder / "storm", "options": options}
+    changes["strangeness"] = strangeness
     kept = made.model_copy(update=changes)
     (folder / "storm").mkdir(exist_ok=True)
     (folder / "storm" / ASSESSMENT_FILE).write_text(kept.model_dump_json())
@@ -368,6 +372,23 @@ def test_the_command_writes_tables_maps_and_json(tmp_path):
     assert isinstance(again.exception, OutputError)
     assert "is there already: pass --overwrite" in str(again.exception)
     assert call(folder, *given, *words, "--overwrite", "--json").stdout.startswith("{")
+
+
+def test_a_strange_scene_is_named_in_every_file_of_words_with_the_number_behind_it(tmp_path):
+    folder, _ = run_folder(tmp_path / "run")
+    usual = Strangeness(typical=0.1, limit=1.38, blocks=13, measured_on="made")
+    with_card(folder, CARD.model_copy(update={"strangeness": usual}), strangeness=2.3)
+    result = call(folder, "--areas", halves(tmp_path / "a.gpkg"))
+    assert result.exit_code == 0, result.output
+    told = "This scene looks unlike the training ground: distance 2.30, where 95 % of"
+    out = folder / "totals"
+    assert told in " ".join(result.stdout.split())
+    assert any(told in note for note in json.loads((out / "totals.json").read_text())["notes"])
+    assert told in json.loads((out / "totals.geojson").read_text())["description"]
+    with closing(sqlite3.connect(out / "totals.gpkg")) as database:
+        ((description,),) = database.execute("SELECT description FROM gpkg_contents")
+    assert told in description
+    assert description.startswith("Not calibrated for this event.")
 
 
 @pytest.mark.parametrize(

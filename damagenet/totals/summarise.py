@@ -7,6 +7,7 @@ import numpy as np
 from damagenet import __version__
 from damagenet.errors import ConfigError
 from damagenet.outputs.totals import HEADLINES, AreaTotal, Situation, Totals
+from damagenet.outputs.trust import run_trust
 from damagenet.totals.areas import NO_AREA, Areas, place_units, read_areas
 from damagenet.totals.error_rates import ErrorRates
 from damagenet.totals.estimate import Counted, count_by_labels, count_by_rates, count_whole
@@ -63,6 +64,7 @@ def summarise_results(verdicts: Verdicts, areas: Areas | None, options: Summaris
         guarantee=guarantee(situation, labels, verdicts.card),
         notes=(
             *(areas.warnings if areas else ()),
+            *_strangeness_note(verdicts),
             *label_notes(labels, options.labels.name if options.labels else "", verdicts.kind),
             *_outside_note(rows, verdicts.kind),
             *told,
@@ -155,6 +157,10 @@ def _outside_note(rows: list[AreaTotal], kind: str) -> list[str]:
         for row in rows
         if row.scope == "outside"
     ]
+
+
+def _strangeness_note(verdicts: Verdicts) -> list[str]:
+    return [run_trust(verdicts.assessments)["strangeness"]] if verdicts.assessments else []
 
 
 def _card_note(verdicts: Verdicts) -> list[str]:
