@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from damagenet.card import FORMAT_VERSION, Card, Score
-from damagenet.config import make_settings
+from damagenet.config import make_settings, meant
 from damagenet.errors import BundleError, ConfigError, OutputError
 
 if TYPE_CHECKING:
@@ -93,8 +93,8 @@ def find_bundle(name_or_folder: str | Path) -> Path:
     folder = weights_folder() / given if str(name_or_folder) in shipped_bundles() else given
     if not folder.is_dir():
         raise BundleError(
-            f"no model {str(name_or_folder)!r}: it is neither a folder nor a shipped model "
-            f"({', '.join(shipped_bundles()) or 'none shipped'})"
+            f"no model {str(given)!r}{meant(str(given), shipped_bundles())}: it is neither a "
+            f"folder nor a shipped model ({', '.join(shipped_bundles()) or 'none shipped'})"
         )
     _require_files(folder)
     return folder

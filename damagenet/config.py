@@ -1,6 +1,6 @@
 """Settings from YAML, from `--set` and from the command line: one reader, one way to complain."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
@@ -75,6 +75,18 @@ def setting(dotted: str) -> Iterator[None]:
         raise ConfigError(f"{dotted}: {err}") from err
 
 
+def meant(word: str, choices: Iterable[str], *, group: str = "") -> str:
+    """Return a hint for a word that is none of the choices; blank where none is like it.
+
+    Args:
+        word: What was written.
+        choices: What may be.
+        group: Dotted path before both, where they are settings.
+    """
+    close = get_close_matches(word, list(choices), n=1)
+    return f" (did you mean {'.'.join([group, *close]).lstrip('.')!r}?)" if close else ""
+
+
 def _read_mapping(path: Path) -> dict[str, object]:
     try:
         loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -115,14 +127,14 @@ def _explain(kind: type[BaseModel], fault: ErrorDetails) -> str:
     dotted = ".".join(str(step) for step in fault["loc"]) or "settings"
     if fault["type"] == "extra_forbidden":
         allowed = _names_at(kind, [str(step) for step in fault["loc"][:-1]])
-        close = get_close_matches(str(fault["loc"][-1]), allowed, n=1)
-        meant = ".".join([*map(str, fault["loc"][:-1]), *close])
-        hint = f" (did you mean {meant!r}?)" if close else ""
+        hint = meant(str(fault["loc"][-1]), allowed, group=dotted.rpartition(".")[0])
         return f"unknown setting {dotted!r}{hint}; choose one of: {', '.join(sorted(allowed))}"
     message = fault["msg"].removeprefix("Value error, ")
     if fault["type"] == "missing":
         return f"{dotted} is missing"
-    return f"{dotted}: {message[0].lower()}{message[1:]}, got {fault['input']!r}"
+    given = fault["input"]
+    shown = str(given) if isinstance(given, Path) else given
+    return f"{dotted}: {message[0].lower()}{message[1:]}, got {shown!r}"
 
 
 def _names_at(kind: type[BaseModel], steps: list[str]) -> list[str]:

@@ -140,6 +140,11 @@ def test_every_command_asks_for_three_bands_and_a_known_device(kind):
             make_settings(kind, needed | {"device": "tpu"})
 
 
+def test_a_file_of_another_kind_is_named_as_it_was_written():
+    with pytest.raises(ConfigError, match=r"out: the file to write ends in .geojson, got 'l.gpkg'"):
+        make_settings(SuggestOptions, {"buildings": "b.gpkg", "out": "l.gpkg"})
+
+
 @pytest.mark.parametrize("kind", [EvaluateOptions, AdaptOptions, SummariseOptions])
 def test_every_command_that_reads_a_survey_says_the_same_of_its_words(kind):
     options = make_settings(kind, {"field": "grade", "damaged": "minor,major", "ignore": "?"})

@@ -6,6 +6,7 @@ from typing import cast, get_args
 
 from torch import nn
 
+from damagenet.config import meant
 from damagenet.errors import ConfigError
 from models.activations.coefficients import Coefficients, in_range
 from models.activations.function import Function, Parameter, Sharing
@@ -213,8 +214,11 @@ def make_layer(
 def _row(name: str) -> tuple[Function, Given]:
     base, preset = ALIASES.get(name, (name, {}))
     if base not in ACTIVATIONS:
-        choices = ", ".join(sorted({*ACTIVATIONS, *ALIASES}))
-        raise ConfigError(f"unknown activation {name!r}; choose one of: {choices}")
+        choices = sorted({*ACTIVATIONS, *ALIASES})
+        raise ConfigError(
+            f"unknown activation {name!r}{meant(name, choices)}; choose one of: "
+            f"{', '.join(choices)}"
+        )
     return ACTIVATIONS[base], preset
 
 
