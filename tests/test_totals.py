@@ -262,11 +262,25 @@ def test_units_that_were_not_judged_keep_the_interval_open(tmp_path):
     )
     sample = random_sample(frame[~hidden], 100)
     labels = labels_file(tmp_path / "l.geojson", sample, west(sample), drawn="random")
-    whole = totals_of(folder, labels=labels).whole
+    totals = totals_of(folder, labels=labels)
+    whole = totals.whole
     assert (whole.units, whole.not_judged) == (400, 40)
+    assert not any("were not judged" in note for note in totals.notes)
     assert whole.high - whole.low >= 40
     with_card(folder, CARD)
     assert totals_of(folder).whole.high - totals_of(folder).whole.low >= 40
+
+
+def test_labels_of_units_that_were_not_judged_are_counted_and_said(tmp_path):
+    hidden = np.arange(400) % 10 == 0
+    folder, frame = run_folder(tmp_path / "run")
+    label, reason = np.where(hidden, "not-judged", frame["label"]), np.where(hidden, "obscured", "")
+    run_folder(tmp_path / "run", label=label, reason=reason)
+    sample = random_sample(frame, 100)
+    count = int(hidden[sample.index].sum())
+    labels = labels_file(tmp_path / "l.geojson", sample, west(sample), drawn="random")
+    notes = totals_of(folder, labels=labels).notes
+    assert any(f"{count} labels are of buildings that were not judged" in note for note in notes)
 
 
 def test_contradictory_labels_are_refused(tmp_path):
@@ -275,9 +289,23 @@ def test_contradictory_labels_are_refused(tmp_path):
     labels = labels_file(tmp_path / "l.geojson", twice, np.arange(6) == 5)
     with pytest.raises(EvaluationError, match="calls one building both damaged and undamaged"):
         totals_of(folder, labels=labels)
+    near = twice.assign(lon=twice["lon"] + np.where(np.arange(6) == 5, 5e-6, 0.0))
+    labels = labels_file(tmp_path / "n.geojson", near, np.arange(6) == 5)
+    with pytest.raises(EvaluationError, match=r"1 time\(s\), at the same place \(ids u0 and again"):
+        totals_of(folder, labels=labels)
     same_id = labels_file(tmp_path / "m.geojson", twice.assign(unit_id="x"), np.arange(6) == 5)
-    with pytest.raises(FootprintError, match="not unique"):
+    with pytest.raises(FootprintError, match=r"not unique .*keep one row for each"):
         totals_of(folder, labels=same_id)
+
+
+def test_labels_without_a_place_on_the_earth_are_refused(tmp_path):
+    folder, frame = run_folder(tmp_path / "run")
+    labels = labels_file(tmp_path / "l.geojson", frame.iloc[:3], west(frame.iloc[:3]))
+    nowhere = gpd.read_file(labels)
+    nowhere.geometry = [None] * 3
+    nowhere.to_file(tmp_path / "n.gpkg")
+    with pytest.raises(FootprintError, match=r"n.gpkg holds no points or polygons"):
+        totals_of(folder, labels=tmp_path / "n.gpkg")
 
 
 def test_the_word_and_the_option_may_not_contradict_each_other(tmp_path):

@@ -23,6 +23,8 @@ from data_prep.vectors import read_vectors
 
 ANSWER, DRAWN, FOOTPRINT, ROUND = "label", "drawn", "footprint", "round"
 RANDOM, CHOSEN = "random", "chosen"
+ANSWERS = ("damaged", "undamaged", "")
+"""What is asked for; blank where nobody has looked yet."""
 COLUMNS = (
     "unit_id",
     ANSWER,
@@ -70,6 +72,12 @@ class LabelFile:
     def answered(self) -> pd.Series:
         """Which of them have an answer (bool)."""
         return _words(self.frame[ANSWER]) != ""
+
+    @property
+    def other_answers(self) -> dict[str, int]:
+        """Answers that are neither `damaged` nor `undamaged`, and how many have each."""
+        counts = _words(self.frame[ANSWER]).value_counts()
+        return {str(word): int(n) for word, n in counts.items() if word not in ANSWERS}
 
 
 def no_label_file() -> LabelFile:

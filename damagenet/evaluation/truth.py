@@ -4,6 +4,7 @@ Units and surveyed buildings are the same where their ids are equal and their pl
 the two files number their buildings differently, the nearest within 10 m is taken, one to one.
 """
 
+import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -142,7 +143,9 @@ def _meanings(said: pd.Series, words: Words, where: str) -> dict[str, str]:
     faults = [
         word
         for word in unnamed
-        if words.undamaged or get_close_matches(word, absent, 1, SLIP_CUTOFF)
+        if words.undamaged
+        or get_close_matches(word, absent, 1, SLIP_CUTOFF)
+        or any(_is_slip(word, other) for other in asked)
     ]
     if faults:
         counted = ", ".join(f"{word} ({(said == word).sum()})" for word in sorted(found))
@@ -151,6 +154,14 @@ def _meanings(said: pd.Series, words: Words, where: str) -> dict[str, str]:
             f"--undamaged and --ignore; the field holds: {counted}"
         )
     return {"": "ignored"} | {word: asked.get(word, "undamaged") for word in found}
+
+
+def _is_slip(word: str, other: str) -> bool:
+    """Return whether a word is another one misspelt: no other number, and no `un` before it."""
+    digits, others = (re.sub(r"\D", "", one) for one in (word, other))
+    opposite = word.endswith(other) or other.endswith(word)
+    alike = bool(get_close_matches(word, [other], 1, SLIP_CUTOFF))
+    return alike and digits == others and not opposite
 
 
 def _asked(words: Words) -> dict[str, str]:

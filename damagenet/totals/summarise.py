@@ -3,9 +3,11 @@
 import datetime as dt
 
 import numpy as np
+import numpy.typing as npt
 
 from damagenet import __version__
 from damagenet.errors import ConfigError
+from damagenet.labels import Label
 from damagenet.outputs.totals import HEADLINES, AreaTotal, Situation, Totals
 from damagenet.outputs.trust import run_trust
 from damagenet.totals.areas import NO_AREA, Areas, place_units, read_areas
@@ -65,7 +67,12 @@ def summarise_results(verdicts: Verdicts, areas: Areas | None, options: Summaris
         notes=(
             *(areas.warnings if areas else ()),
             *_strangeness_note(verdicts),
-            *label_notes(labels, options.labels.name if options.labels else "", verdicts.kind),
+            *label_notes(
+                labels,
+                options.labels.name if options.labels else "",
+                verdicts.kind,
+                not_judged=int((labels.known & _not_judged(verdicts)).sum()),
+            ),
             *_outside_note(rows, verdicts.kind),
             *told,
             *_card_note(verdicts),
@@ -157,6 +164,10 @@ def _outside_note(rows: list[AreaTotal], kind: str) -> list[str]:
         for row in rows
         if row.scope == "outside"
     ]
+
+
+def _not_judged(verdicts: Verdicts) -> npt.NDArray[np.bool_]:
+    return (verdicts.units["label"] == Label.NOT_JUDGED.value).to_numpy(bool)
 
 
 def _strangeness_note(verdicts: Verdicts) -> list[str]:
