@@ -112,6 +112,7 @@ def test_random_labels_calibrate_the_whole_run(tmp_path):
     assert whole.estimate == pytest.approx(200 * share, abs=0.1)
     assert truth.sum() <= whole.low < whole.estimate < whole.high <= 400
     assert "Calibrated for this event" in totals.headline
+    assert "words: major is damaged, none is undamaged" in totals.notes
 
 
 def test_areas_add_up_to_the_run_and_units_in_none_have_a_row(tmp_path):

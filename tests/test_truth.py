@@ -192,7 +192,9 @@ def test_surveys_that_say_nothing_are_refused(tmp_path):
     path = survey_file(tmp_path / "s.geojson", ["unclear", "unclear"])
     with pytest.raises(EvaluationError, match="no building has a class to score by"):
         read_survey(path, "grade", GRADES)
-    with pytest.raises(EvaluationError, match="has no field 'Grade'; choose one of: grade"):
+    with pytest.raises(
+        EvaluationError, match=r"has no field 'Grade' \(did you mean 'grade'\?\); choose"
+    ):
         read_survey(path, "Grade", GRADES)
     with pytest.raises(EvaluationError, match="a word is named twice"):
         read_survey(path, "grade", Words(damaged=("a",), undamaged=("a",)))

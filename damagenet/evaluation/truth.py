@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 from pydantic import Field
 
-from damagenet.config import Settings
+from damagenet.config import Settings, meant
 from damagenet.errors import EvaluationError
 from damagenet.evaluation.survey_options import Words
 from data_prep.footprints import Buildings, read_buildings
@@ -113,14 +113,23 @@ def read_survey(
     )
 
 
+def words_told(words: dict[str, str]) -> str:
+    """Return what each word of a survey's field was taken for, in a line."""
+    return "words: " + ", ".join(f"{word} is {kind}" for word, kind in words.items())
+
+
 def _column(buildings: Buildings, field: str, path: Path) -> pd.Series:
     # A column named like one of ours comes back as src_<name>.
     for name in (f"src_{field}", field):
         if name in buildings.frame.columns:
             column: pd.Series = buildings.frame[name]
             return column
-    names = ", ".join(sorted(set(buildings.frame.columns) - {"geometry", "unit_id"}))
-    raise EvaluationError(f"{path.name} has no field {field!r}; choose one of: {names}")
+    columns = set(buildings.frame.columns) - {"geometry", "unit_id"}
+    names = sorted(str(name).removeprefix("src_") for name in columns)
+    raise EvaluationError(
+        f"{path.name} has no field {field!r}{meant(field, names)}; choose one of: "
+        f"{', '.join(names)}"
+    )
 
 
 def _words_of(values: pd.Series) -> pd.Series:
