@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from damagenet.card import FORMAT_VERSION, Card, Score
-from damagenet.config import make_settings
+from damagenet.config import make_settings, meant
 from damagenet.errors import BundleError, ConfigError, OutputError
 
 if TYPE_CHECKING:
@@ -93,8 +93,8 @@ def find_bundle(name_or_folder: str | Path) -> Path:
     folder = weights_folder() / given if str(name_or_folder) in shipped_bundles() else given
     if not folder.is_dir():
         raise BundleError(
-            f"no model {str(name_or_folder)!r}: it is neither a folder nor a shipped model "
-            f"({', '.join(shipped_bundles()) or 'none shipped'})"
+            f"no model {str(given)!r}{meant(str(given), shipped_bundles())}: it is neither a "
+            f"folder nor a shipped model ({', '.join(shipped_bundles()) or 'none shipped'})"
         )
     _require_files(folder)
     return folder
@@ -280,7 +280,11 @@ def with_scores(folder: Path, scores: Sequence[Score]) -> Card:
 
 
 def write_card(folder: Path, card: Card) -> None:
-    """Replace the card of a bundle on disk; raise OutputError if it cannot be written."""
+    """Replace the card of a bundle on disk, whole or not at all.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
     partial = folder / f".{CARD_FILE}.partial"
     try:
         partial.write_text(card.as_json(), encoding="utf-8")
@@ -290,8 +294,6 @@ def write_card(folder: Path, card: Card) -> None:
 
 
 def _with_hashes(card: Card, folder: Path) -> Card:
-    tiles = card.training_tiles.model_copy(
-        update={"manifest_sha256": file_sha256(folder / MANIFEST_FILE)}
-    )
-    weights = file_sha256(folder / WEIGHTS_FILE)
+    manifest, weights = (file_sha256(folder / name) for name in (MANIFEST_FILE, WEIGHTS_FILE))
+    tiles = card.training_tiles.model_copy(update={"manifest_sha256": manifest})
     return card.model_copy(update={"training_tiles": tiles, "weights_sha256": weights})

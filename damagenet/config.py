@@ -1,6 +1,6 @@
 """Settings from YAML, from `--set` and from the command line: one reader, one way to complain."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
@@ -45,7 +45,16 @@ def read_settings(
 def make_settings(
     kind: type[SettingsT], values: Mapping[str, object], *, source: str = "options"
 ) -> SettingsT:
-    """Return settings made from plain values; raise ConfigError with the dotted path of a fault."""
+    """Return settings made from plain values.
+
+    Args:
+        kind: The settings class.
+        values: Its fields by name, as YAML or the command line gives them.
+        source: Where they come from, for what is said of a fault.
+
+    Raises:
+        ConfigError: If a value is unknown, missing or out of range; with the dotted path of each.
+    """
     try:
         return kind.model_validate(dict(values))
     except ValidationError as err:
@@ -55,11 +64,27 @@ def make_settings(
 
 @contextmanager
 def setting(dotted: str) -> Iterator[None]:
-    """Put the dotted path of a setting before what is wrong with its value."""
+    """Put the dotted path of a setting before what is wrong with its value.
+
+    Raises:
+        ConfigError: Where what is done inside raises one.
+    """
     try:
         yield
     except ConfigError as err:
         raise ConfigError(f"{dotted}: {err}") from err
+
+
+def meant(word: str, choices: Iterable[str], *, group: str = "") -> str:
+    """Return a hint for a word that is none of the choices; blank where none is like it.
+
+    Args:
+        word: What was written.
+        choices: What may be.
+        group: Dotted path before both, where they are settings.
+    """
+    close = get_close_matches(word, list(choices), n=1)
+    return f" (did you mean {'.'.join([group, *close]).lstrip('.')!r}?)" if close else ""
 
 
 def _read_mapping(path: Path) -> dict[str, object]:
@@ -102,14 +127,14 @@ def _explain(kind: type[BaseModel], fault: ErrorDetails) -> str:
     dotted = ".".join(str(step) for step in fault["loc"]) or "settings"
     if fault["type"] == "extra_forbidden":
         allowed = _names_at(kind, [str(step) for step in fault["loc"][:-1]])
-        close = get_close_matches(str(fault["loc"][-1]), allowed, n=1)
-        meant = ".".join([*map(str, fault["loc"][:-1]), *close])
-        hint = f" (did you mean {meant!r}?)" if close else ""
+        hint = meant(str(fault["loc"][-1]), allowed, group=dotted.rpartition(".")[0])
         return f"unknown setting {dotted!r}{hint}; choose one of: {', '.join(sorted(allowed))}"
     message = fault["msg"].removeprefix("Value error, ")
     if fault["type"] == "missing":
         return f"{dotted} is missing"
-    return f"{dotted}: {message[0].lower()}{message[1:]}, got {fault['input']!r}"
+    given = fault["input"]
+    shown = str(given) if isinstance(given, Path) else given
+    return f"{dotted}: {message[0].lower()}{message[1:]}, got {shown!r}"
 
 
 def _names_at(kind: type[BaseModel], steps: list[str]) -> list[str]:

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 
 from damagenet.config import Settings
 
@@ -54,6 +54,26 @@ def _iso_moment(value: object) -> object:
 IsoMoment = BeforeValidator(_iso_moment)
 
 
+def _three_bands(value: tuple[int, ...] | None) -> tuple[int, ...] | None:
+    if value is not None and len(value) != 3:
+        raise ValueError("name three bands: red, green, blue")
+    return value
+
+
+Bands = Annotated[
+    tuple[Annotated[int, Field(ge=1)], ...] | None, CommaSeparated, AfterValidator(_three_bands)
+]
+
+
+def _known_device(value: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", value):
+        raise ValueError("a device is auto, cpu, cuda or cuda:N")
+    return value
+
+
+Device = Annotated[str, AfterValidator(_known_device)]
+
+
 class AssessOptions(Settings):
     """How scenes are assessed; frozen, complete, and written into `run.json`."""
 
@@ -73,7 +93,7 @@ class AssessOptions(Settings):
     model: str = AUTO
     """Bundle: a shipped name (see `damagenet models`) or a folder; auto takes harvey-event, and
     harvey-pair with --pre."""
-    bands: Annotated[tuple[Annotated[int, Field(ge=1)], ...] | None, CommaSeparated] = None
+    bands: Bands = None
     """Bands to read as red, green, blue, counted from 1, as in 3,2,1."""
     pixel_size: Annotated[float | None, Field(gt=0)] = None
     """Ground sampling in metres, for a picture without georeference."""
@@ -95,7 +115,7 @@ class AssessOptions(Settings):
     """GDAL drivers to open beside GeoTIFF, PNG and JPEG, by name, as in VRT."""
     format: Annotated[tuple[Format, ...], CommaSeparated] = ("gpkg", "geojson", "cog", "html")
     """Files to write: gpkg, geojson, parquet, csv, cog, html."""
-    device: str = "auto"
+    device: Device = "auto"
     """Where the network runs: auto, cpu, cuda or cuda:N."""
     batch_size: Annotated[int | None, Field(ge=1, le=4096)] = None
     """Chips per forward pass; without one, 16 on a CPU (they fit its cache) and 256 on a GPU."""
@@ -110,20 +130,6 @@ class AssessOptions(Settings):
     def bundle(self) -> str:
         """Name or folder of the bundle that is asked for."""
         return bundle_name(self.model, self.pre)
-
-    @field_validator("device")
-    @classmethod
-    def _check_device(cls, value: str) -> str:
-        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", value):
-            raise ValueError("a device is auto, cpu, cuda or cuda:N")
-        return value
-
-    @field_validator("bands")
-    @classmethod
-    def _check_bands(cls, value: tuple[int, ...] | None) -> tuple[int, ...] | None:
-        if value is not None and len(value) != 3:
-            raise ValueError("name three bands: red, green, blue")
-        return value
 
     @field_validator("format")
     @classmethod

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from damagenet.config import Settings, read_settings
+from damagenet.config import Settings, meant, read_settings
 from damagenet.errors import ConfigError
 
 Bounds = tuple[float, float, float, float]
@@ -78,8 +78,8 @@ def check_choice(
         ConfigError: If the name or a parameter is unknown, or a word stands for a number.
     """
     if choice.name not in table:
-        choices = ", ".join(sorted(table))
-        raise ConfigError(f"unknown {what} {choice.name!r}; choose one of: {choices}")
+        hint, choices = meant(choice.name, table), ", ".join(sorted(table))
+        raise ConfigError(f"unknown {what} {choice.name!r}{hint}; choose one of: {choices}")
     arguments = inspect.signature(table[choice.name]).parameters
     allowed = [name for name in arguments if name not in hidden]
     for name, value in choice.parameters.items():

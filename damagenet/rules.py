@@ -128,6 +128,23 @@ def verdicts(
     )
 
 
+def least_error(card: Card, options: AssessOptions) -> float | None:
+    """Return the smallest `--max-error` that lets verdicts stand, in whole percents.
+
+    Args:
+        card: The model's card, which keeps the margins of its calibration labels.
+        options: Their `max_error` is kept by no band; smaller ones are not tried.
+
+    Returns:
+        None where nothing under 0.5 does.
+    """
+    for percent in range(math.floor(100 * (options.max_error or 0)) + 1, 50):
+        asked = options.model_copy(update={"max_error": percent / 100})
+        if Rules.of(card, asked).kept == "kept":
+            return percent / 100
+    return None
+
+
 def reweighted(calibration: Calibration, shift: float, prior: float | None) -> Calibration:
     """Return a calibration whose log odds of damage are all larger by `shift`."""
     if prior is None:

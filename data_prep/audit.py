@@ -143,7 +143,11 @@ def audit_tiles(tiles: HarveyTiles, *, seed: int = 0) -> Audit:
 
 
 def write_audit(audit: Audit, folder: Path) -> Path:
-    """Write the audit as `audit.json` into a folder, whole or not at all; return its path."""
+    """Write the audit as `audit.json` into a folder, whole or not at all; return its path.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
     path = folder / AUDIT
     part = path.with_suffix(".part")
     try:

@@ -82,7 +82,11 @@ class HarveyTiles:
 
     @classmethod
     def open(cls, folder: Path) -> "HarveyTiles":
-        """Open a folder made by `prepare`; raise DataError if it is not complete."""
+        """Open a folder made by `prepare`.
+
+        Raises:
+            DataError: If it is none, or is not complete.
+        """
         read_report(folder)
         try:
             manifest = pd.read_parquet(folder / MANIFEST)
@@ -118,7 +122,11 @@ class HarveyTiles:
 
 
 def read_report(folder: Path) -> PrepareReport:
-    """Return what `prepare` reported for a finished folder; raise DataError if it is not one."""
+    """Return what `prepare` reported for a finished folder.
+
+    Raises:
+        DataError: If the folder is not finished, or its report cannot be read.
+    """
     path = folder / PREPARED
     if not path.exists():
         raise DataError(

@@ -45,8 +45,8 @@ def feature_ids(
     if len(twice):
         shown = ", ".join(twice[:5])
         raise FootprintError(
-            f"{path}: {len(twice)} ids in column {column!r} are not unique ({shown}): name "
-            f"another column with {option}"
+            f"{path}: {len(twice)} ids in column {column!r} are not unique ({shown}): keep one row "
+            f"for each, or name another column with {option}"
         )
     return ids
 

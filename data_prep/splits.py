@@ -92,7 +92,17 @@ def split_tiles(
 
 
 def require_no_leak(manifest: pd.DataFrame, train: Mask, evaluation: Mask, *, name: str) -> None:
-    """Raise LeakError, with the counts, if training and evaluation share files or ground."""
+    """Refuse a split whose training and evaluation share files or ground.
+
+    Args:
+        manifest: N tiles.
+        train: Which of them are trained on, bool (N,).
+        evaluation: Which of them are evaluated on, bool (N,).
+        name: Of the split.
+
+    Raises:
+        LeakError: If they share any, with the counts.
+    """
     learned, judged = manifest[train], manifest[evaluation]
     copies = int(judged["sha256"].isin(learned["sha256"]).sum())
     shared = int(shares_ground(judged, learned).sum())
@@ -105,7 +115,11 @@ def require_no_leak(manifest: pd.DataFrame, train: Mask, evaluation: Mask, *, na
 
 
 def check_boxes(boxes: Sequence[Bounds]) -> None:
-    """Raise ConfigError if a box of excluded ground is turned around."""
+    """Check that boxes of excluded ground have their west and south sides first.
+
+    Raises:
+        ConfigError: If one is turned around.
+    """
     for box in boxes:
         west, south, east, north = box
         if not (west < east and south < north):

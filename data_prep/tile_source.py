@@ -39,7 +39,11 @@ class SourceFile:
         return parts[0], parts[1], parts[2]
 
     def read(self) -> bytes:
-        """Return the bytes; raise DataError when the file cannot be read or is far too large."""
+        """Return the bytes.
+
+        Raises:
+            DataError: If the file cannot be read, or is far too large for a tile.
+        """
         if self.size > MAX_TILE_BYTES:
             raise DataError(f"{self.size} bytes is far too large for a tile")
         if self.content is not None:

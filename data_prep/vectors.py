@@ -82,7 +82,11 @@ def read_vectors(path: Path) -> Vectors:
 
 
 def ground_crs(wkt: str) -> CRS:
-    """Return a CRS of the Earth; raise FootprintError for any other."""
+    """Return the CRS of a text, which places things on the Earth.
+
+    Raises:
+        FootprintError: If it does not.
+    """
     try:
         to_lonlat(wkt)
     except SceneError as err:

@@ -69,7 +69,11 @@ class Unit:
 
 
 def check_stride(stride_m: float, ground: ChipGround) -> None:
-    """Raise ConfigError if cells of this side in metres would leave ground between the chips."""
+    """Check that cells of this side in metres leave no ground between the chips.
+
+    Raises:
+        ConfigError: If they do, or have no side at all.
+    """
     limit_m = min(ground.width_m, ground.height_m)
     if not 0 < stride_m <= limit_m:
         raise ConfigError(

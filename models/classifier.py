@@ -42,7 +42,11 @@ class Classifier(nn.Module):
         return logits
 
     def embed(self, *images: torch.Tensor) -> torch.Tensor:
-        """Return what the head sees of the same images, (N, F); errors as `forward`."""
+        """Return what the head sees of the same images, float (N, F).
+
+        Raises:
+            ConfigError: If there are more or fewer images than the network takes.
+        """
         if len(images) != self.images:
             raise ConfigError(f"the network takes {self.images} image(s) a chip, got {len(images)}")
         stacked = torch.cat([self.normalise(image) for image in images], dim=1)

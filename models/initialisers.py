@@ -63,7 +63,11 @@ INITIALISERS: dict[str, Callable[..., Start]] = {"default": keep, "he": he, "xav
 
 
 def check_initialiser(choice: Choice) -> None:
-    """Raise ConfigError if the initialiser or one of its parameters is unknown or unusable."""
+    """Check an initialiser and its parameters.
+
+    Raises:
+        ConfigError: If one of them is unknown or unusable.
+    """
     check_choice("init", choice, INITIALISERS, hidden=("network",))
     gain = choice.parameters.get("gain", 1.0)
     if choice.name == "he" and gain == "activation":

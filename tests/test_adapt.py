@@ -183,8 +183,15 @@ def test_fewer_than_twenty_labels_are_refused(event):
 
 def test_labels_of_one_class_are_refused(event):
     labelled_as(event, gpd.read_file(event / "labels.geojson").assign(grade="fine"))
-    with pytest.raises(DataError, match="all 64 labels that can be used are undamaged: label dam"):
-        told(event)
+    message = "all 64 labels that can be used are damaged: label undamaged buildings too"
+    with pytest.raises(DataError, match=message):
+        told(event, damaged=("fine",), undamaged=())
+
+
+def test_words_for_damage_that_no_label_says_are_refused_with_what_the_field_holds(event):
+    message = r"field 'grade': no label says razed or gone \(--damaged\); .* holds: fine, hit"
+    with pytest.raises(EvaluationError, match=message):
+        told(event, damaged=("razed", "gone"), undamaged=())
 
 
 def test_unknown_class_words_are_refused_with_what_the_field_holds(event):

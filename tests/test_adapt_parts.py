@@ -13,7 +13,6 @@ from torch import nn
 
 from damagenet.adapt.blocks import LEAST, apart, fold_of, overlapping, set_aside
 from damagenet.adapt.comparing import compare, compare_aside
-from damagenet.adapt.contradictions import one_label_each
 from damagenet.adapt.dividing import among
 from damagenet.adapt.fitting import calibrated_loss, unit_logits
 from damagenet.adapt.head import balanced_weights, features_of, fit_head
@@ -23,6 +22,7 @@ from damagenet.adapt.views import relit, turned
 from damagenet.calibration import LOG_TEMPERATURE_LIMIT, fit_calibration, probabilities
 from damagenet.card import Calibration
 from damagenet.errors import DataError, EvaluationError
+from damagenet.evaluation.contradictions import one_label_each
 from damagenet.evaluation.metrics import make_sample
 from damagenet.recipe import Choice, ModelSettings
 from models.factory import build_network

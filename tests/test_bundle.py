@@ -104,6 +104,8 @@ def test_an_unknown_name_lists_the_shipped_models(monkeypatch, tmp_path):
     monkeypatch.setattr(bundles, "weights_folder", lambda: tmp_path)
     with pytest.raises(BundleError, match=r"no model 'beta'.*nor a shipped model \(alpha\)"):
         load_bundle("beta")
+    with pytest.raises(BundleError, match=r"no model 'alhpa' \(did you mean 'alpha'\?\)"):
+        load_bundle("alhpa")
 
 
 def test_a_shipped_name_is_found_from_anywhere(monkeypatch, folder, tmp_path):

@@ -57,6 +57,13 @@ def test_help_draws_no_boxes_around_narrow_columns(damagenet, name):
     assert "─" not in out
 
 
+@pytest.mark.parametrize("name", ["assess", "inspect", "adapt", "suggest"])
+def test_many_scenes_may_be_named(damagenet, name):
+    code, out = damagenet(name, "--help")
+    assert code == 0
+    assert f"damagenet {name} [OPTIONS] {{SCENE}}...\n" in out
+
+
 def test_the_models_are_listed_with_their_pooled_scores(damagenet):
     code, out = damagenet("models")
     assert code == 0

@@ -102,7 +102,10 @@ def test_ids_are_taken_from_uid_id_or_fid_else_the_row(tmp_path):
 @pytest.mark.parametrize(
     ("ids", "message"),
     [
-        (["a", "a"], r"1 ids in column 'uid' are not unique \(a\): name another"),
+        (
+            ["a", "a"],
+            r"1 ids in column 'uid' are not unique \(a\): keep one row for each, or name another",
+        ),
         (["a", None], r"ids are missing in column 'uid' \(row 1\)"),
     ],
 )

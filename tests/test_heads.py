@@ -24,9 +24,10 @@ from damagenet.evaluation.scores import calibration_limit
 from damagenet.evaluation.seen_ground import learned_tiles
 from damagenet.recipe import Choice, ModelSettings, Recipe
 from damagenet.training.checks import check_recipe
-from damagenet.training.head import Features, Head, left_out_logits, solve
+from damagenet.training.head import Features, left_out_logits, solve
 from damagenet.training.head_training import _band_of_doubt
 from damagenet.training.labelled_chips import open_labelled_chips
+from damagenet.training.logistic import Head, Scale, fit_logistic
 from damagenet.training.train import train
 from data_prep.augmentation import build_augmentation
 from data_prep.graded import find_scenes, read_graded_chips, scene_ground
@@ -165,6 +166,18 @@ def test_a_solved_head_is_the_minimum():
     for _ in range(50):
         step = rng.normal(size=len(head.weight)) * 0.02
         assert cost(head.weight + step, head.bias + rng.normal() * 0.02) > best
+
+
+def test_a_strong_pull_leaves_the_weights_and_frees_the_bias():
+    features = made_features(np.random.default_rng(0))
+    scale = Scale(mean=np.zeros(5), deviation=np.full(5, 2.0))
+    towards = np.array([1.0, -1.0, 0.5, 0.0, 2.0])
+    head = fit_logistic(
+        features.plain, features.damaged, features.weight, scale, pull=1e6, towards=towards
+    )
+    np.testing.assert_allclose(head.weight, towards, atol=1e-5)
+    p = 1 / (1 + np.exp(-head.logits(features.plain)))
+    assert p.mean() == pytest.approx(features.damaged.mean(), abs=1e-4)
 
 
 @settings(max_examples=20, deadline=None)

@@ -10,11 +10,16 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from damagenet.adapt.options import AdaptOptions
+from damagenet.adapt.suggest_options import SuggestOptions
 from damagenet.cli import assess
 from damagenet.cli.option_parameters import given_values, option_name, option_parameters
 from damagenet.config import make_settings, read_settings
 from damagenet.errors import ConfigError
+from damagenet.evaluation.options import EvaluateOptions
+from damagenet.evaluation.survey_options import SurveyOptions, Words
 from damagenet.options import AssessOptions
+from damagenet.totals.options import SummariseOptions
 
 OWN = {"scenes", "out", "options_file", "as_json", "quiet"}
 
@@ -123,6 +128,35 @@ def test_reading_the_command_line_loads_nothing_heavy():
         cwd=Path(__file__).parent,
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("kind", [AssessOptions, AdaptOptions, SuggestOptions])
+def test_every_command_asks_for_three_bands_and_a_known_device(kind):
+    needed = {"buildings": "b.gpkg", "out": "o.geojson"} if kind is SuggestOptions else {}
+    with pytest.raises(ConfigError, match="bands: name three bands: red, green, blue"):
+        make_settings(kind, needed | {"bands": "1,2"})
+    if "device" in kind.model_fields:
+        with pytest.raises(ConfigError, match="a device is auto, cpu, cuda or cuda:N, got 'tpu'"):
+            make_settings(kind, needed | {"device": "tpu"})
+
+
+def test_a_file_of_another_kind_is_named_as_it_was_written():
+    with pytest.raises(ConfigError, match=r"out: the file to write ends in .geojson, got 'l.gpkg'"):
+        make_settings(SuggestOptions, {"buildings": "b.gpkg", "out": "l.gpkg"})
+
+
+@pytest.mark.parametrize("kind", [EvaluateOptions, AdaptOptions, SummariseOptions])
+def test_every_command_that_reads_a_survey_says_the_same_of_its_words(kind):
+    options = make_settings(kind, {"field": "grade", "damaged": "minor,major", "ignore": "?"})
+    assert options.words == Words(damaged=("minor", "major"), ignored=("?",))
+    said = {name: field.description for name, field in SurveyOptions.model_fields.items()}
+    assert said == {name: kind.model_fields[name].description for name in said}
+
+
+def test_the_file_of_a_survey_is_shown_before_its_columns():
+    shown = [one.name for one in option_parameters(SummariseOptions, first="labels")]
+    assert shown[:2] == ["labels", "field"]
+    assert sorted(shown) == sorted(SummariseOptions.model_fields)
 
 
 def test_a_repeated_list_option_is_one_list():

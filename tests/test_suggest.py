@@ -253,6 +253,30 @@ def test_random_labels_without_an_answer_and_of_other_scenes_are_named(suggest, 
     )
 
 
+def test_labels_that_the_scenes_do_not_show_are_kept_and_counted(suggest, place):
+    first = suggest(n=10)
+    there = {
+        one.unit_id
+        for one in suggest(
+            scenes=("west.tif",), n=99, out=first.out.with_name("w.geojson")
+        ).buildings
+    }
+    missing = len(set(attributes(first.out).index) - there)
+    assert missing > 0
+    second = suggest(scenes=("west.tif",), labels=first.out, n=2)
+    assert any(f"{missing} labelled buildings cannot be judged" in note for note in second.notes)
+    assert second.kept == 10
+
+
+def test_an_answer_that_nobody_asked_for_is_named(suggest):
+    first = suggest()
+    answered(first.out, ["damaged", " Undamaged", "damged", "damged", "rubble"])
+    told = suggest(labels=first.out, n=2).notes
+    assert any("2 labels say 'damged', which is neither damaged nor" in note for note in told)
+    assert any("1 labels say 'rubble'" in note for note in told)
+    assert sum("labels say" in note for note in told) == 2
+
+
 def test_when_all_are_labelled_nothing_is_left(suggest):
     first = suggest(n=HOUSES)
     before = first.out.read_bytes()
@@ -358,7 +382,7 @@ def test_labels_twice_are_refused(suggest, tmp_path):
     first = suggest()
     frame = gpd.read_file(first.out)
     pd.concat([frame, frame.iloc[:1]]).to_file(tmp_path / "twice.gpkg")
-    with pytest.raises(FootprintError, match="not unique"):
+    with pytest.raises(FootprintError, match=r"not unique .*keep one row for each"):
         suggest(labels=tmp_path / "twice.gpkg", out=tmp_path / "x.geojson")
 
 

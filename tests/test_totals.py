@@ -3,6 +3,8 @@
 import csv
 import json
 import re
+import sqlite3
+from contextlib import closing
 
 import geopandas as gpd
 import numpy as np
@@ -14,6 +16,7 @@ from typer.testing import CliRunner
 
 from damagenet.assessment import ASSESSMENT_FILE
 from damagenet.bundle import model_id
+from damagenet.card import Strangeness
 from damagenet.cli.main import app
 from damagenet.errors import EvaluationError, FootprintError, OutputError
 from damagenet.outputs.totals import read_totals
@@ -84,12 +87,13 @@ def west(frame):
     return (frame["label"] == "damaged").to_numpy()
 
 
-def with_card(folder, card, *, scene="storm.tif", prior=None):
+def with_card(folder, card, *, scene="storm.tif", prior=None, strangeness=None):
     """Lay an assessment with this card into the run, as `damagenet assess` does."""
     made = make_assessment(folder.parent / "made", card=card)
     info = made.scene.model_copy(update={"path": made.scene.path.with_name(scene)})
     options = made.options.model_copy(update={"prior": prior})
     changes = {"scene": info, "folder": folder / "storm", "options": options}
+    changes["strangeness"] = strangeness
     kept = made.model_copy(update=changes)
     (folder / "storm").mkdir(exist_ok=True)
     (folder / "storm" / ASSESSMENT_FILE).write_text(kept.model_dump_json())
@@ -108,6 +112,7 @@ def test_random_labels_calibrate_the_whole_run(tmp_path):
     assert whole.estimate == pytest.approx(200 * share, abs=0.1)
     assert truth.sum() <= whole.low < whole.estimate < whole.high <= 400
     assert "Calibrated for this event" in totals.headline
+    assert "words: major is damaged, none is undamaged" in totals.notes
 
 
 def test_areas_add_up_to_the_run_and_units_in_none_have_a_row(tmp_path):
@@ -258,11 +263,25 @@ def test_units_that_were_not_judged_keep_the_interval_open(tmp_path):
     )
     sample = random_sample(frame[~hidden], 100)
     labels = labels_file(tmp_path / "l.geojson", sample, west(sample), drawn="random")
-    whole = totals_of(folder, labels=labels).whole
+    totals = totals_of(folder, labels=labels)
+    whole = totals.whole
     assert (whole.units, whole.not_judged) == (400, 40)
+    assert not any("were not judged" in note for note in totals.notes)
     assert whole.high - whole.low >= 40
     with_card(folder, CARD)
     assert totals_of(folder).whole.high - totals_of(folder).whole.low >= 40
+
+
+def test_labels_of_units_that_were_not_judged_are_counted_and_said(tmp_path):
+    hidden = np.arange(400) % 10 == 0
+    folder, frame = run_folder(tmp_path / "run")
+    label, reason = np.where(hidden, "not-judged", frame["label"]), np.where(hidden, "obscured", "")
+    run_folder(tmp_path / "run", label=label, reason=reason)
+    sample = random_sample(frame, 100)
+    count = int(hidden[sample.index].sum())
+    labels = labels_file(tmp_path / "l.geojson", sample, west(sample), drawn="random")
+    notes = totals_of(folder, labels=labels).notes
+    assert any(f"{count} labels are of buildings that were not judged" in note for note in notes)
 
 
 def test_contradictory_labels_are_refused(tmp_path):
@@ -271,9 +290,23 @@ def test_contradictory_labels_are_refused(tmp_path):
     labels = labels_file(tmp_path / "l.geojson", twice, np.arange(6) == 5)
     with pytest.raises(EvaluationError, match="calls one building both damaged and undamaged"):
         totals_of(folder, labels=labels)
+    near = twice.assign(lon=twice["lon"] + np.where(np.arange(6) == 5, 5e-6, 0.0))
+    labels = labels_file(tmp_path / "n.geojson", near, np.arange(6) == 5)
+    with pytest.raises(EvaluationError, match=r"1 time\(s\), at the same place \(ids u0 and again"):
+        totals_of(folder, labels=labels)
     same_id = labels_file(tmp_path / "m.geojson", twice.assign(unit_id="x"), np.arange(6) == 5)
-    with pytest.raises(FootprintError, match="not unique"):
+    with pytest.raises(FootprintError, match=r"not unique .*keep one row for each"):
         totals_of(folder, labels=same_id)
+
+
+def test_labels_without_a_place_on_the_earth_are_refused(tmp_path):
+    folder, frame = run_folder(tmp_path / "run")
+    labels = labels_file(tmp_path / "l.geojson", frame.iloc[:3], west(frame.iloc[:3]))
+    nowhere = gpd.read_file(labels)
+    nowhere.geometry = [None] * 3
+    nowhere.to_file(tmp_path / "n.gpkg")
+    with pytest.raises(FootprintError, match=r"n.gpkg holds no points or polygons"):
+        totals_of(folder, labels=tmp_path / "n.gpkg")
 
 
 def test_the_word_and_the_option_may_not_contradict_each_other(tmp_path):
@@ -370,11 +403,28 @@ def test_the_command_writes_tables_maps_and_json(tmp_path):
     assert call(folder, *given, *words, "--overwrite", "--json").stdout.startswith("{")
 
 
+def test_a_strange_scene_is_named_in_every_file_of_words_with_the_number_behind_it(tmp_path):
+    folder, _ = run_folder(tmp_path / "run")
+    usual = Strangeness(typical=0.1, limit=1.38, blocks=13, measured_on="made")
+    with_card(folder, CARD.model_copy(update={"strangeness": usual}), strangeness=2.3)
+    result = call(folder, "--areas", halves(tmp_path / "a.gpkg"))
+    assert result.exit_code == 0, result.output
+    told = "This scene looks unlike the training ground: distance 2.30, where 95 % of"
+    out = folder / "totals"
+    assert told in " ".join(result.stdout.split())
+    assert any(told in note for note in json.loads((out / "totals.json").read_text())["notes"])
+    assert told in json.loads((out / "totals.geojson").read_text())["description"]
+    with closing(sqlite3.connect(out / "totals.gpkg")) as database:
+        ((description,),) = database.execute("SELECT description FROM gpkg_contents")
+    assert told in description
+    assert description.startswith("Not calibrated for this event.")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--field", "grade"], "--field needs --labels"),
-        (["--labels", "x.csv"], "name --field and --damaged too"),
+        (["--labels", "x.csv"], "to read --labels, name --field, --damaged too"),
         (["--area-id-field", "tract"], "--area-id-field needs --areas"),
     ],
 )

@@ -16,6 +16,7 @@ from damagenet.engine.batch import assess_scenes
 from damagenet.options import AssessOptions
 from damagenet.outputs.summary import summarise
 from damagenet.outputs.trust import run_trust, trust
+from damagenet.rules import Rules
 
 SURE = Confidence(damaged=(3.0,) * 60, undamaged=(-3.0,) * 60)
 NEAR_ERRORS = Confidence(damaged=(-0.5,) * 30 + (4.0,) * 100, undamaged=(-4.0,) * 100)
@@ -100,12 +101,35 @@ def test_what_cannot_be_kept_is_said_and_not_promised(assessed):
     made = assessed(max_error=0.05, confidence=few, event=event("scene"))
     assert trust(made)["confidence"] == (
         "Everything is uncertain: to keep errors under 5 % takes at least 59 calibration labels, "
-        "and there are 30."
+        "and there are 30. The smallest --max-error that lets verdicts stand is 0.1; to keep fewer "
+        "errors, calibrate on more labels of this event, drawn at random (damagenet suggest, then "
+        "adapt)."
     )
     assert not summarise(made).errors_promised
     wrong = Confidence(damaged=(-3.0,) * 60, undamaged=(3.0,) * 60)
     said = trust(assessed(max_error=0.05, confidence=wrong))["confidence"]
     assert "no band of doubt keeps errors under 5 % on the 120 calibration labels" in said
+    assert "No --max-error under 0.5 lets any verdict stand; to keep fewer errors" in said
+
+
+def test_the_share_of_errors_that_is_advised_lets_verdicts_stand_and_none_below_it_does(assessed):
+    # Of 140 verdicts as far from the threshold as any, 7 are wrong: 9.2 % may be, by 95 to 5.
+    far = Confidence(damaged=(-5.0,) * 7 + (5.0,) * 33, undamaged=(-5.0,) * 100)
+    made = assessed(max_error=0.05, confidence=far)
+    assert "is 0.1;" in trust(made)["confidence"]
+    for max_error, kept in ((0.09, "not kept"), (0.1, "kept")):
+        options = AssessOptions(max_error=max_error)
+        assert Rules.of(made.card, options).kept == kept
+
+
+def test_a_run_in_which_all_will_be_uncertain_says_so_before_it_reads_a_scene(tmp_path, caplog):
+    few = Confidence(damaged=(3.0,) * 20, undamaged=(-3.0,) * 10)
+    make_bundle(tmp_path / "toy", confidence=few)
+    options = AssessOptions(model=str(tmp_path / "toy"), max_error=0.05, format=("csv",))
+    missing = tmp_path / "nowhere.tif"
+    assert assess_scenes([missing], tmp_path / "out", options).failures
+    first = caplog.messages[0]
+    assert first.startswith("Everything is uncertain: to keep errors under 5 % takes at least 59")
 
 
 def test_nothing_is_said_of_errors_that_nobody_asked_about(assessed):

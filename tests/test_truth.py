@@ -15,8 +15,9 @@ from typer.testing import CliRunner
 from damagenet.cli.main import app
 from damagenet.errors import DamageNetError, EvaluationError
 from damagenet.evaluation.results import read_results
+from damagenet.evaluation.survey_options import Words
 from damagenet.evaluation.survey_scores import evaluate_results, write_survey_report
-from damagenet.evaluation.truth import Survey, Words, join_survey, read_survey
+from damagenet.evaluation.truth import Survey, join_survey, read_survey
 
 GRADES = Words(damaged=("minor", "major"), undamaged=("none",), ignored=("unclear",))
 METRE = 1 / 111_320
@@ -159,6 +160,23 @@ def test_without_undamaged_words_all_others_are_undamaged_but_for_slips(tmp_path
         read_survey(path, "grade", Words(damaged=("minor-damge",)))
 
 
+@pytest.mark.parametrize("word", ["damged", "damagedd", "damage"])
+def test_a_slip_beside_the_word_itself_is_no_undamaged_building(tmp_path, word):
+    path = survey_file(tmp_path / "s.geojson", ["damaged", word, "fine"])
+    with pytest.raises(EvaluationError, match=f"'{word}' is in none of"):
+        read_survey(path, "grade", Words(damaged=("damaged",)))
+
+
+@pytest.mark.parametrize(
+    ("damaged", "other"),
+    [("destroyed", "undestroyed"), ("category 2", "category 1"), ("damaged", "undamaged")],
+)
+def test_the_opposite_and_another_number_are_no_slips(tmp_path, damaged, other):
+    path = survey_file(tmp_path / "s.geojson", [damaged, other])
+    survey = read_survey(path, "grade", Words(damaged=(damaged,)))
+    assert survey.frame["damaged"].tolist() == [True, False]
+
+
 def test_numbers_and_truth_values_are_words_too(tmp_path):
     path = survey_file(tmp_path / "s.geojson", [1.0, 0.0, None])
     survey = read_survey(path, "grade", Words(damaged=("1",), undamaged=("0",)))
@@ -174,7 +192,9 @@ def test_surveys_that_say_nothing_are_refused(tmp_path):
     path = survey_file(tmp_path / "s.geojson", ["unclear", "unclear"])
     with pytest.raises(EvaluationError, match="no building has a class to score by"):
         read_survey(path, "grade", GRADES)
-    with pytest.raises(EvaluationError, match="has no field 'Grade'; choose one of: grade"):
+    with pytest.raises(
+        EvaluationError, match=r"has no field 'Grade' \(did you mean 'grade'\?\); choose"
+    ):
         read_survey(path, "Grade", GRADES)
     with pytest.raises(EvaluationError, match="a word is named twice"):
         read_survey(path, "grade", Words(damaged=("a",), undamaged=("a",)))

@@ -20,9 +20,9 @@ from damagenet.adapt.report import AdaptReport, Comparison
 from damagenet.bundle import CARD_FILE, Bundle, load_bundle, model_id, save_bundle
 from damagenet.card import Card
 from damagenet.engine.assess import check_options
-from damagenet.errors import ConfigError, OutputError
+from damagenet.errors import ConfigError, EvaluationError, OutputError
 from damagenet.evaluation.seen_ground import learned_tiles, seen_boxes
-from damagenet.evaluation.truth import Words, read_survey
+from damagenet.evaluation.truth import ABSENT, Survey, read_survey, words_told
 from damagenet.totals.labels import DRAWN_COLUMN, RANDOM, drawn_at_random
 from data_prep.tile import HALF_TILE_DEGREES
 
@@ -160,14 +160,16 @@ def read_labels(
 
     Raises:
         DataError: If too few can be used, or all of one class.
+        EvaluationError: If no label says one of the words that mean damaged.
         DamageNetError: As reading labels and scenes does.
     """
     if options.field is None:  # `require_whole` made sure
         raise ConfigError("name the column of --labels with --field")
-    words = Words(damaged=options.damaged, undamaged=options.undamaged, ignored=options.ignore)
     survey = read_survey(
-        labels, options.field, words, id_field=options.id_field, drawn_field=DRAWN_COLUMN
+        labels, options.field, options.words, id_field=options.id_field, drawn_field=DRAWN_COLUMN
     )
+    logger.info("%s: %s", labels.name, words_told(survey.words))
+    _require_damaged_words(survey, options, labels)
     random = drawn_at_random(
         survey.frame["drawn"], survey, labels, all_random=options.labels_are_random
     )
@@ -175,7 +177,22 @@ def read_labels(
     labelled = read_labelled(survey, scenes, options.assess, card, source=labels.name)
     for reason, count in labelled.left_out.items():
         logger.warning("%s: %d labels are left out: %s", labels.name, count, reason)
+    logger.info(
+        "%d labels can be used, %d of them damaged: fitting takes about a minute on two cores",
+        len(labelled),
+        int(labelled.damaged.sum()),
+    )
     return labelled
+
+
+def _require_damaged_words(survey: Survey, options: AdaptOptions, labels: Path) -> None:
+    """Refuse words that are not in the field: without a damaged label the others mean nothing."""
+    if "damaged" not in survey.words.values():
+        held = ", ".join(word for word, kind in survey.words.items() if kind != ABSENT)
+        raise EvaluationError(
+            f"{labels.name}, field {options.field!r}: no label says {' or '.join(options.damaged)} "
+            f"(--damaged); the field holds: {held}"
+        )
 
 
 def _aside(adapted: Adapted, base: Bundle, seed: int) -> Comparison:

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from damagenet.adapt.blocks import apart, fold_of
 from damagenet.adapt.labelled import Labelled
 from damagenet.adapt.views import SYMMETRIES, relit, turned
+from damagenet.training.logistic import Floats, Scale, fit_logistic
 from models.classifier import Classifier
 
 PULLS = (3.0, 1.0, 0.3, 0.1, 0.03, 0.01)
@@ -21,7 +22,6 @@ FOLDS = 4
 AT_ONCE = 16
 
 Bools = npt.NDArray[np.bool_]
-Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.intp]
 
 
@@ -74,27 +74,17 @@ def fit_head(
     mean, deviation = flat.mean(dim=0), flat.std(dim=0)
     # A feature that hardly moves on these places may move on others, and must not weigh more.
     deviation = deviation.clamp(min=max(1e-6, LEAST_DEVIATION * float(deviation.median())))
-    scaled = (flat - mean) / deviation
     views = features.shape[0]
-    truth = torch.from_numpy(damaged.astype(np.float64)).repeat(views)
-    counts = torch.from_numpy(weights).repeat(views) / views
-    before = start.weight.detach()[0].double() * deviation
-    weight = before.clone().requires_grad_()
-    bias = torch.zeros(1, dtype=torch.float64, requires_grad=True)
-    optimizer = torch.optim.LBFGS([weight, bias], max_iter=100, line_search_fn="strong_wolfe")
-
-    def closure() -> torch.Tensor:
-        optimizer.zero_grad()
-        losses = F.binary_cross_entropy_with_logits(scaled @ weight + bias, truth, reduction="none")
-        loss = (losses * counts).sum() + pull / 2 * ((weight - before) ** 2).sum()
-        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        return loss
-
-    optimizer.step(closure)  # type: ignore[no-untyped-call]  # likewise
-    head = nn.Linear(len(mean), 1)
-    with torch.no_grad():
-        head.weight.copy_((weight / deviation)[None])
-        head.bias.copy_(bias - (weight / deviation) @ mean)
+    found = fit_logistic(
+        flat.numpy(),
+        np.tile(damaged, views),
+        np.tile(weights, views) / views,
+        Scale(mean=mean.numpy(), deviation=deviation.numpy()),
+        pull=pull,
+        towards=start.weight.detach()[0].double().numpy(),
+    )
+    head = nn.Linear(flat.shape[1], 1)
+    found.put_into(head)
     return head
 
 

@@ -23,6 +23,8 @@ from data_prep.vectors import read_vectors
 
 ANSWER, DRAWN, FOOTPRINT, ROUND = "label", "drawn", "footprint", "round"
 RANDOM, CHOSEN = "random", "chosen"
+ANSWERS = ("damaged", "undamaged", "")
+"""What is asked for; blank where nobody has looked yet."""
 COLUMNS = (
     "unit_id",
     ANSWER,
@@ -70,6 +72,12 @@ class LabelFile:
     def answered(self) -> pd.Series:
         """Which of them have an answer (bool)."""
         return _words(self.frame[ANSWER]) != ""
+
+    @property
+    def other_answers(self) -> dict[str, int]:
+        """Answers that are neither `damaged` nor `undamaged`, and how many have each."""
+        counts = _words(self.frame[ANSWER]).value_counts()
+        return {str(word): int(n) for word, n in counts.items() if word not in ANSWERS}
 
 
 def no_label_file() -> LabelFile:
@@ -188,7 +196,15 @@ def write_label_file(path: Path, rows: pd.DataFrame, buildings: Buildings) -> No
 
 
 def require_unchanged(path: Path, labels: LabelFile) -> None:
-    """Raise OutputError if somebody saved the file since it was read, as QGIS may have done."""
+    """Refuse to write over a file that somebody saved since it was read, as QGIS may have done.
+
+    Args:
+        path: The file of labels, which is to be replaced.
+        labels: What was read from it.
+
+    Raises:
+        OutputError: If it holds other bytes now.
+    """
     if hashlib.sha256(path.read_bytes()).hexdigest() != labels.sha256:
         raise OutputError(
             f"{path} was saved by somebody while suggestions were made, nothing was changed in "

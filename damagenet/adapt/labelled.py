@@ -9,14 +9,13 @@ from pathlib import Path
 import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
-from pyproj import CRS
 from rasterio.windows import Window
 
-from damagenet.adapt.contradictions import one_label_each
 from damagenet.card import Card
 from damagenet.engine.before import find_pre, opened_pictures, scene_options
 from damagenet.engine.judging import owners
 from damagenet.errors import DataError
+from damagenet.evaluation.contradictions import metres_around, one_label_each
 from damagenet.evaluation.truth import Survey
 from damagenet.options import AssessOptions
 from damagenet.totals.labels import RANDOM
@@ -122,7 +121,7 @@ def read_labelled(
         DataError: If fewer than `FEWEST` can be used, or all of one class.
         DamageNetError: As reading scenes does.
     """
-    metres = _metres(survey.frame, source)
+    metres = metres_around(survey.frame, source=source)
     frame = one_label_each(survey.frame.to_crs(metres), source=source)
     left_out = Counter({TWICE: len(survey.frame) - len(frame)})
     found: list[Labelled] = []
@@ -207,14 +206,6 @@ def read_label_chips(
         imagery=np.concatenate([one.imagery for one in read]),
         usable=np.concatenate([one.usable for one in read]),
     )
-
-
-def _metres(labels: gpd.GeoDataFrame, source: str) -> CRS:
-    try:
-        metres: CRS = labels.estimate_utm_crs()
-    except RuntimeError as err:
-        raise DataError(f"{source}: no label has a place on the Earth: check the file") from err
-    return metres
 
 
 def _on_scene(

@@ -5,10 +5,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from damagenet.config import Settings
 from damagenet.errors import ConfigError
-from damagenet.evaluation.options import Words
-from damagenet.options import AUTO, AssessOptions, CommaSeparated
+from damagenet.evaluation.survey_options import LabelOptions, require_named
+from damagenet.options import AUTO, AssessOptions, Bands, CommaSeparated
 
 SHARED = (
     "clouds",
@@ -23,23 +22,11 @@ SHARED = (
 """Options that mean what they mean to `damagenet assess`."""
 
 
-class AdaptOptions(Settings):
+class AdaptOptions(LabelOptions):
     """Which labels a model learns from, how, and where the new bundle goes."""
 
     labels: Path | None = None
     """File of labelled buildings (points or polygons) on the scenes."""
-    field: str | None = None
-    """Column of --labels with what was found."""
-    damaged: Words = ()
-    """Words of --field that mean damaged, as in minor,major."""
-    undamaged: Words = ()
-    """Words of --field that mean undamaged; without any, all words that are not named."""
-    ignore: Words = ()
-    """Words of --field that say nothing; such labels are counted and left out."""
-    id_field: str | None = None
-    """Column of --labels with unique ids; without one uid, id or fid, else the row number."""
-    labels_are_random: bool = False
-    """Take all labels as drawn at random, where the file has no column `drawn` that says so."""
     model: str = AUTO
     """Bundle to start from: a shipped name (see `damagenet models`) or a folder; auto takes
     harvey-event, and harvey-pair with --pre."""
@@ -62,7 +49,7 @@ class AdaptOptions(Settings):
     """Seed of the blocks kept aside, of the steps and of the intervals."""
     clouds: Literal["check", "ignore"] = "check"
     """Leave out labels that cloud, thick haze or too much light hides."""
-    bands: Annotated[tuple[Annotated[int, Field(ge=1)], ...] | None, CommaSeparated] = None
+    bands: Bands = None
     """Bands to read as red, green, blue, counted from 1, as in 3,2,1."""
     min_valid: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Share of a window that must hold usable pixels, else its label is left out."""
@@ -85,13 +72,12 @@ def require_whole(options: AdaptOptions) -> tuple[Path, Path]:
     Raises:
         ConfigError: If an option is missing, or would be ignored.
     """
-    needed = ("labels", "field", "damaged", "out")
-    missing = [f"--{name}" for name in needed if not getattr(options, name)]
-    if options.labels is None or options.out is None or missing:
-        raise ConfigError(f"to adapt a model, name {', '.join(missing)} too")
+    require_named(options, ("labels", "field", "damaged", "out"), to="to adapt a model")
     if options.learn == "head" and options.stages is not None:
         raise ConfigError(
             f"--stages {options.stages} says how many stages learn, and --learn is head: leave "
             "one of them out"
         )
+    assert options.labels is not None  # as was just checked, and the next
+    assert options.out is not None
     return options.labels, options.out

@@ -148,6 +148,13 @@ class _Candidates:
 
     @classmethod
     def of(cls, seen: Seen, labels: LabelFile, predictor: Predictor) -> "_Candidates":
+        """Return what is known of the buildings that a model has judged.
+
+        Args:
+            seen: Those buildings.
+            labels: The labels that exist.
+            predictor: The model.
+        """
         card = predictor.bundle.card
         frame = seen.frame
         uncertainty = uncertainty_of(frame["p_damaged"].to_numpy(), card.threshold)
@@ -163,7 +170,14 @@ class _Candidates:
         )
 
     def plan(self, options: SuggestOptions) -> Round:
-        """Return the buildings of the next round; raise DataError if none is left."""
+        """Return the buildings of the next round, in the order of labelling.
+
+        Args:
+            options: How many, which share of them at random, and the seed.
+
+        Raises:
+            DataError: If none is left to suggest.
+        """
         if self.known.all():
             raise DataError(
                 f"all {len(self.known)} buildings that can be judged are in {options.labels} "
@@ -194,11 +208,27 @@ class _Candidates:
                 f"{len(self.known):,}: drawn from unequal sets, they are no fair sample together; "
                 "for totals name the same scenes in each round"
             )
-        open_ = int((self.labels.random & ~self.labels.answered).sum())
-        if open_:
+        return [*told, *self._label_notes()]
+
+    def _label_notes(self) -> list[str]:
+        """Return what must be said of the labels that exist."""
+        told = [
+            f"{count} labels say {word!r}, which is neither damaged nor undamaged: mend them, or "
+            "name the word to `adapt` and `summarise` with --damaged, --undamaged or --ignore"
+            for word, count in self.labels.other_answers.items()
+        ]
+        unseen = int((~self.labels.frame["unit_id"].isin(self.ids)).sum())
+        if unseen:
             told.append(
-                f"{open_} of the {int(self.labels.random.sum())} buildings drawn at random earlier "
-                "have no label: label them too, or those that are easy to see speak for all"
+                f"{unseen} labelled buildings cannot be judged on these scenes (they lie outside, "
+                "under cloud or without imagery): their labels are kept, and `adapt` on these "
+                "scenes leaves them out"
+            )
+        unanswered = int((self.labels.random & ~self.labels.answered).sum())
+        if unanswered:
+            told.append(
+                f"{unanswered} of the {int(self.labels.random.sum())} buildings drawn at random "
+                "earlier have no label: label them too, or those that are easy to see speak for all"
             )
         return told
 

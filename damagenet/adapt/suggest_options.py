@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import Field, field_validator
 
 from damagenet.config import Settings
-from damagenet.options import AUTO, AssessOptions, CommaSeparated
+from damagenet.options import AUTO, AssessOptions, Bands, Device
 
 
 class SuggestOptions(Settings):
@@ -29,11 +29,11 @@ class SuggestOptions(Settings):
     harvey-pair with --pre."""
     pre: Path | None = None
     """Picture of the same ground before the storm, or a folder of such, as `assess --pre`."""
-    bands: Annotated[tuple[Annotated[int, Field(ge=1)], ...] | None, CommaSeparated] = None
+    bands: Bands = None
     """Bands to read as red, green, blue, counted from 1, as in 3,2,1."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Of all draws; the same seed suggests the same buildings."""
-    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    device: Device = "auto"
     """Where the network runs: auto, cpu, cuda or cuda:N."""
 
     @field_validator("out")
@@ -41,13 +41,6 @@ class SuggestOptions(Settings):
     def _check_out(cls, value: Path) -> Path:
         if value.suffix.lower() != ".geojson":
             raise ValueError("the file to write ends in .geojson")
-        return value
-
-    @field_validator("bands")
-    @classmethod
-    def _check_bands(cls, value: tuple[int, ...] | None) -> tuple[int, ...] | None:
-        if value is not None and len(value) != 3:
-            raise ValueError("name three bands: red, green, blue")
         return value
 
     @property

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Scenes = Annotated[
     list[str],
-    typer.Argument(metavar="SCENE...", help="Files, folders, globs, or a list of them (.txt)."),
+    typer.Argument(metavar="SCENE", help="Files, folders, globs, or a list of them (.txt)."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
@@ -36,7 +36,7 @@ def command(scenes: Scenes, as_json: AsJson = False, **given: object) -> None:
     _tell(_adapt(scenes, options), as_json=as_json)
 
 
-take_parameters(command, option_parameters(AdaptOptions))
+take_parameters(command, option_parameters(AdaptOptions, first="labels"))
 
 
 def _adapt(scenes: list[str], options: AdaptOptions) -> "AdaptReport":

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Scenes = Annotated[
     list[str],
-    typer.Argument(metavar="SCENE...", help="Files, folders, globs, or a list of them (.txt)."),
+    typer.Argument(metavar="SCENE", help="Files, folders, globs, or a list of them (.txt)."),
 ]
 Out = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder of the results.")]
 OptionsFile = Annotated[

@@ -33,8 +33,13 @@ def progress_bar(*, shown: bool) -> Iterator[Callable[["RunProgress"], None] | N
         TimeRemainingColumn(),
         console=console,
     )
-    with bar, _logging_through(console):
-        yield _Drawing(bar)
+    with _logging_through(console):
+        try:
+            yield _Drawing(bar)
+        finally:
+            # A bar that was never drawn would still end in an empty line.
+            if bar.live.is_started:
+                bar.stop()
 
 
 @contextmanager
@@ -85,6 +90,7 @@ class _Drawing:
 
     def __call__(self, progress: "RunProgress") -> None:
         scene = progress.scene
+        self._bar.start()
         if progress.number != self._number:
             self._number = progress.number
             self._bar.reset(self._task)

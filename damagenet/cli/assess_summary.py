@@ -66,4 +66,4 @@ def _licence_line(assessments: tuple[Assessment, ...]) -> str:
     if not assessments or not assessments[0].card.training_tiles.non_commercial:
         return ""
     card = assessments[0].card
-    return f"Non-commercial use only: model {card.name} is licensed {card.licence}."
+    return f"Non-commercial use only: model {card.name} is licensed {card.licence.rstrip('.')}."

@@ -40,19 +40,21 @@ def command(
     from damagenet.options import AssessOptions
 
     lines: list[str] = []
+    assessments: list[Assessment] = []
     exit_codes = [0]
     for demo in _demo_scenes(out, scene, buildings):
         options = AssessOptions(buildings=demo.buildings, overwrite=overwrite)
         with progress_bar(shown=True) as progress:
             result = assess_scenes([demo.scene], out / demo.name, options, progress=progress)
         exit_codes.append(result.exit_code)
+        assessments += result.assessments
         for assessment in result.assessments:
             lines += [
-                *(honest_lines(result.assessments) if not lines else ()),
                 f"{demo.name}: {counts_text(assessment.counts, assessment.kind)}",
                 f"  known: {demo.known}{_learned(assessment)}",
                 f"  map: {assessment.folder / 'report.html'}",
             ]
+    lines = [*honest_lines(tuple(assessments)), *lines]
     sys.stdout.write("".join(f"{line}\n" for line in lines))
     if max(exit_codes):
         raise typer.Exit(max(exit_codes))

@@ -70,18 +70,16 @@ def command(
     _tell(report, as_json=as_json)
 
 
-take_parameters(command, option_parameters(EvaluateOptions))
+take_parameters(command, option_parameters(EvaluateOptions, first="truth"))
 
 
 def _score_results(results: Path, options: EvaluateOptions) -> "SurveyReport":
     from damagenet.evaluation.survey_scores import evaluate_results, write_survey_report
-    from damagenet.evaluation.truth import Words
 
-    words = Words(damaged=options.damaged, undamaged=options.undamaged, ignored=options.ignore)
     if options.truth is None or options.field is None:  # `require_one_way` made sure
         raise ConfigError("to score RESULTS, name --truth and --field")
     report = evaluate_results(
-        results, options.truth, options.field, words, id_field=options.id_field
+        results, options.truth, options.field, options.words, id_field=options.id_field
     )
     if options.out is not None:
         write_survey_report(options.out, report)

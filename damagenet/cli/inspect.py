@@ -20,7 +20,7 @@ OPTIONS = ("model", "bands", "pixel_size", "allow_driver", "force_coarse")
 
 Scenes = Annotated[
     list[str],
-    typer.Argument(metavar="SCENE...", help="Files, folders, globs, or a list of them (.txt)."),
+    typer.Argument(metavar="SCENE", help="Files, folders, globs, or a list of them (.txt)."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the reports as JSON on stdout.")]
 

@@ -52,7 +52,9 @@ app.add_typer(models.app, name="models")
 def run() -> None:
     """Run the command line: exit code 0 ok, 1 failed, 2 wrong usage, 3 some scenes failed."""
     logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.INFO)
-    logging.getLogger("pyogrio").setLevel(logging.WARNING)  # it counts the records it has written
+    for name in ("pyogrio", "rasterio"):
+        # One counts the records it has written, the other repeats GDAL's errors, which are ours.
+        logging.getLogger(name).setLevel(logging.WARNING)
     try:
         app(prog_name="damagenet")
     except DamageNetError as err:

@@ -21,13 +21,18 @@ def option_name(field: str) -> str:
     return "--" + field.replace("_", "-")
 
 
-def option_parameters(kind: type[Settings]) -> list[inspect.Parameter]:
+def option_parameters(kind: type[Settings], *, first: str | None = None) -> list[inspect.Parameter]:
     """Return one keyword-only parameter for every field of a settings class, in order.
 
     Each defaults to None, which means "not given": so a value from a file is not overridden by
     a default. Help, default and limits shown are the field's own.
+
+    Args:
+        kind: The settings class.
+        first: Field that is shown before all others, as what a class inherits stands first.
     """
-    return [_parameter(name, field) for name, field in kind.model_fields.items()]
+    fields = sorted(kind.model_fields.items(), key=lambda field: field[0] != first)
+    return [_parameter(name, field) for name, field in fields]
 
 
 def take_parameters(command: Callable[..., None], parameters: list[inspect.Parameter]) -> None:

@@ -18,33 +18,45 @@ SOME_LOST = 3
 """Exit code where runs ended without a row; the same command tries them again."""
 
 
+Config = Annotated[
+    Path,
+    typer.Option("--config", "-c", help="Study: a YAML file, or the name of a shipped one."),
+]
+Out = Annotated[Path, typer.Option("--out", help="Folder for runs.csv and the reports.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="Change a setting, as in data.limit=500."),
+]
+Work = Annotated[
+    Path | None,
+    typer.Option(help="Folder for weights and logs while a run lasts; default OUT/.work."),
+]
+Processes = Annotated[int, typer.Option(min=1, help="Runs at the same time.")]
+Threads = Annotated[
+    int | None, typer.Option(min=1, help="Threads of each; default all cores, dealt out.")
+]
+Limit = Annotated[int | None, typer.Option(min=0, help="Do at most so many runs now.")]
+Only = Annotated[
+    str, typer.Option(metavar="LIST", help="Run these activations only, as in relu,pvlu.")
+]
+ReportOnly = Annotated[
+    bool, typer.Option("--report-only", help="Run nothing; write the reports from runs.csv.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+
+
 def command(
     *,
-    config: Annotated[
-        Path,
-        typer.Option("--config", "-c", help="Study: a YAML file, or the name of a shipped one."),
-    ],
-    out: Annotated[Path, typer.Option("--out", help="Folder for runs.csv and the reports.")],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="Change a setting, as in data.limit=500."),
-    ] = None,
-    work: Annotated[
-        Path | None,
-        typer.Option(help="Folder for weights and logs while a run lasts; default OUT/.work."),
-    ] = None,
-    processes: Annotated[int, typer.Option(min=1, help="Runs at the same time.")] = 1,
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads of each; default all cores, dealt out.")
-    ] = None,
-    limit: Annotated[int | None, typer.Option(min=0, help="Do at most so many runs now.")] = None,
-    only: Annotated[
-        str, typer.Option(metavar="LIST", help="Run these activations only, as in relu,pvlu.")
-    ] = "",
-    report_only: Annotated[
-        bool, typer.Option("--report-only", help="Run nothing; write the reports from runs.csv.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    config: Config,
+    out: Out,
+    overrides: Overrides = None,
+    work: Work = None,
+    processes: Processes = 1,
+    threads: Threads = None,
+    limit: Limit = None,
+    only: Only = "",
+    report_only: ReportOnly = False,
+    as_json: AsJson = False,
 ) -> None:
     """Compare activations on the same network, seeds and steps.
 

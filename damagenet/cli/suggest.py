@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Scenes = Annotated[
     list[str],
-    typer.Argument(metavar="SCENE...", help="Files, folders, globs, or a list of them (.txt)."),
+    typer.Argument(metavar="SCENE", help="Files, folders, globs, or a list of them (.txt)."),
 ]
 BuildingsFile = Annotated[
     Path,

@@ -42,7 +42,7 @@ def command(results: Results, as_json: AsJson = False, **given: object) -> None:
     _tell(totals, as_json=as_json)
 
 
-take_parameters(command, option_parameters(SummariseOptions))
+take_parameters(command, option_parameters(SummariseOptions, first="labels"))
 
 
 def _summarise(results: Path, options: SummariseOptions) -> tuple["Totals", list[str]]:

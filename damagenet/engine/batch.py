@@ -38,7 +38,7 @@ from damagenet.inference import Predictor
 from damagenet.options import AssessOptions
 from damagenet.outputs.atomic import appears
 from damagenet.outputs.layer import cannot_write
-from damagenet.outputs.trust import trust
+from damagenet.outputs.trust import nothing_stands, trust
 from damagenet.outputs.writing import write_outputs
 from data_prep.scene import Scene
 
@@ -75,6 +75,8 @@ def assess_scenes(
         record = read_record(out)
         predictor = predictor or _predictor(options)
         check_options(options, predictor.bundle.card)
+        if nothing := nothing_stands(predictor.bundle.card, options):
+            logger.warning("%s", nothing)
         inputs = read_inputs(options)
         runner = _Runner(
             out=out,

@@ -4,20 +4,16 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
-from pydantic import Field
-
-from damagenet.config import Settings
 from damagenet.errors import ConfigError
-from damagenet.options import CommaSeparated
+from damagenet.evaluation.survey_options import SURVEY_FIELDS, SurveyOptions, require_named
+from damagenet.options import CommaSeparated, Device
 from damagenet.recipe import DATA_VARIABLE
 
 Protocol = Literal["published", "deduplicated", "region", "acquisition", "post-event", "shortcuts"]
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
 
-Words = Annotated[tuple[str, ...], CommaSeparated]
 
-
-class EvaluateOptions(Settings):
+class EvaluateOptions(SurveyOptions):
     """What is scored, on what, and where the report goes."""
 
     protocol: Protocol | None = None
@@ -38,17 +34,7 @@ class EvaluateOptions(Settings):
     """Keep the scores of a recipe's folds in the card of this bundle, which the recipe made."""
     truth: Path | None = None
     """Surveyed buildings that RESULTS is scored against."""
-    field: str | None = None
-    """Column of --truth with what the survey found."""
-    damaged: Words = ()
-    """Words of --field that mean damaged, as in minor,major."""
-    undamaged: Words = ()
-    """Words of --field that mean undamaged; without any, all words that are not named."""
-    ignore: Words = ()
-    """Words of --field that say nothing; such buildings are counted and left out."""
-    id_field: str | None = None
-    """Column of --truth with the ids of RESULTS; without one uid, id, fid or the row number."""
-    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    device: Device = "auto"
     """Where the network runs: auto, cpu, cuda or cuda:N."""
     out: Path | None = None
     """Folder for reports, plots and networks; for a protocol runs/eval unless named."""
@@ -71,13 +57,11 @@ def require_one_way(options: EvaluateOptions, *, results: bool, recipe: bool) ->
     Raises:
         ConfigError: If something is missing, or belongs to another way.
     """
-    survey = ("truth", "field", "damaged", "undamaged", "ignore", "id_field")
+    survey = ("truth", *SURVEY_FIELDS)
     network = ("protocol", "all", "model", "trained", "data", "xbd", "write_card", "card")
     if results:
         _refuse(options, network, "belongs to a protocol, not to RESULTS")
-        missing = [f"--{name}" for name in survey[:3] if not getattr(options, name)]
-        if missing:
-            raise ConfigError(f"to score RESULTS, name {', '.join(missing)} too")
+        require_named(options, ("truth", "field", "damaged"), to="to score RESULTS")
         return
     _refuse(options, survey, "needs RESULTS: name the assessment to score")
     if options.protocol is None and not options.all:

@@ -14,7 +14,8 @@ from damagenet.card import Card, ChipGround
 from damagenet.engine.assess import assess_scene
 from damagenet.engine.work import plan_work
 from damagenet.errors import DataError
-from damagenet.evaluation.truth import Words, join_survey, read_survey
+from damagenet.evaluation.survey_options import Words
+from damagenet.evaluation.truth import join_survey, read_survey
 from damagenet.inference import Predictor
 from damagenet.options import AssessOptions
 from damagenet.recipe import Bounds

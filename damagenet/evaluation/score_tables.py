@@ -8,6 +8,7 @@ from damagenet.evaluation.intervals import MIN_BLOCKS
 from damagenet.evaluation.score_report import SHOWN, EvaluationReport, FoldScores
 from damagenet.evaluation.scores import Estimate, Scores
 from damagenet.evaluation.survey_scores import SurveyedUnits, SurveyReport
+from damagenet.evaluation.truth import words_told
 
 HEADINGS = {
     "accuracy": "accuracy %",
@@ -50,7 +51,7 @@ def _survey_tables(report: SurveyReport) -> Iterator[Table | str]:
         f"{join.matched} units joined to {report.truth.name} by {how}; without a counterpart: "
         f"{join.units_unmatched} units, {join.truth_unmatched} surveyed buildings"
     )
-    yield "words: " + ", ".join(f"{word} is {kind}" for word, kind in join.words.items())
+    yield words_told(join.words)
     if join.truth_ignored:
         yield "left out: " + _counted(join.truth_ignored)
     table = _make_table(f"{report.results} against {report.truth}", "scene", tuple(HEADINGS))

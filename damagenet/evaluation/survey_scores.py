@@ -13,7 +13,8 @@ from damagenet.evaluation.reliability import ReliabilityBin, reliability_bins, r
 from damagenet.evaluation.results import read_results, results_file
 from damagenet.evaluation.score_report import write_text
 from damagenet.evaluation.scores import Scores, score_sample
-from damagenet.evaluation.truth import Join, Words, join_survey, read_survey
+from damagenet.evaluation.survey_options import Words
+from damagenet.evaluation.truth import Join, join_survey, read_survey
 from damagenet.labels import Label
 from data_prep.tile_ground import spatial_blocks
 

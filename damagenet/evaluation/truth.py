@@ -4,6 +4,7 @@ Units and surveyed buildings are the same where their ids are equal and their pl
 the two files number their buildings differently, the nearest within 10 m is taken, one to one.
 """
 
+import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -15,8 +16,9 @@ import numpy.typing as npt
 import pandas as pd
 from pydantic import Field
 
-from damagenet.config import Settings
+from damagenet.config import Settings, meant
 from damagenet.errors import EvaluationError
+from damagenet.evaluation.survey_options import Words
 from data_prep.footprints import Buildings, read_buildings
 
 NEAREST_M = 10.0
@@ -30,17 +32,6 @@ ABSENT = "not in the field"
 """What is said of a word that was asked for and that no building has."""
 
 JoinedBy = Literal["id", "nearest"]
-
-
-class Words(Settings):
-    """Which words of the survey's field mean what."""
-
-    damaged: tuple[str, ...] = Field(min_length=1)
-    """Words that mean damaged."""
-    undamaged: tuple[str, ...] = ()
-    """Words that mean undamaged; without any, every word that is named nowhere."""
-    ignored: tuple[str, ...] = ()
-    """Words that say nothing; such buildings are left out and counted."""
 
 
 class Join(Settings):
@@ -122,14 +113,23 @@ def read_survey(
     )
 
 
+def words_told(words: dict[str, str]) -> str:
+    """Return what each word of a survey's field was taken for, in a line."""
+    return "words: " + ", ".join(f"{word} is {kind}" for word, kind in words.items())
+
+
 def _column(buildings: Buildings, field: str, path: Path) -> pd.Series:
     # A column named like one of ours comes back as src_<name>.
     for name in (f"src_{field}", field):
         if name in buildings.frame.columns:
             column: pd.Series = buildings.frame[name]
             return column
-    names = ", ".join(sorted(set(buildings.frame.columns) - {"geometry", "unit_id"}))
-    raise EvaluationError(f"{path.name} has no field {field!r}; choose one of: {names}")
+    columns = set(buildings.frame.columns) - {"geometry", "unit_id"}
+    names = sorted(str(name).removeprefix("src_") for name in columns)
+    raise EvaluationError(
+        f"{path.name} has no field {field!r}{meant(field, names)}; choose one of: "
+        f"{', '.join(names)}"
+    )
 
 
 def _words_of(values: pd.Series) -> pd.Series:
@@ -152,7 +152,9 @@ def _meanings(said: pd.Series, words: Words, where: str) -> dict[str, str]:
     faults = [
         word
         for word in unnamed
-        if words.undamaged or get_close_matches(word, absent, 1, SLIP_CUTOFF)
+        if words.undamaged
+        or get_close_matches(word, absent, 1, SLIP_CUTOFF)
+        or any(_is_slip(word, other) for other in asked)
     ]
     if faults:
         counted = ", ".join(f"{word} ({(said == word).sum()})" for word in sorted(found))
@@ -161,6 +163,14 @@ def _meanings(said: pd.Series, words: Words, where: str) -> dict[str, str]:
             f"--undamaged and --ignore; the field holds: {counted}"
         )
     return {"": "ignored"} | {word: asked.get(word, "undamaged") for word in found}
+
+
+def _is_slip(word: str, other: str) -> bool:
+    """Return whether a word is another one misspelt: no other number, and no `un` before it."""
+    digits, others = (re.sub(r"\D", "", one) for one in (word, other))
+    opposite = word.endswith(other) or other.endswith(word)
+    alike = bool(get_close_matches(word, [other], 1, SLIP_CUTOFF))
+    return alike and digits == others and not opposite
 
 
 def _asked(words: Words) -> dict[str, str]:

@@ -117,7 +117,11 @@ class VectorLayer:
 
 
 def read_schema(path: Path) -> pa.Schema:
-    """Return the columns of one part's file; raise OutputError if it is missing or damaged."""
+    """Return the columns of one part's file.
+
+    Raises:
+        OutputError: If it is missing or damaged.
+    """
     try:
         return pq.read_schema(path)
     except (OSError, pa.ArrowException) as err:
@@ -135,7 +139,11 @@ def cannot_write(crs: str | None, formats: Sequence[str]) -> dict[str, str]:
 
 
 def check_formats(crs: str | None, formats: Sequence[str]) -> None:
-    """Raise OutputError where one of the formats cannot hold geometries of this CRS."""
+    """Check that all formats can hold geometries of a CRS.
+
+    Raises:
+        OutputError: If one cannot, with the reason.
+    """
     for why in cannot_write(crs, formats).values():
         raise OutputError(why)
 

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 from damagenet.assessment import Assessment
-from damagenet.card import Event
+from damagenet.card import Card, Event
 from damagenet.confidence import CERTAINTY, labels_needed
-from damagenet.rules import Rules
+from damagenet.options import AssessOptions
+from damagenet.rules import Rules, least_error
 
 NOT_CALIBRATED = "Not calibrated for this event"
 MOST_NAMES = 5
@@ -74,18 +75,9 @@ def confidence_note(assessment: Assessment) -> str:
     max_error = assessment.options.max_error
     if max_error is None:
         return ""
-    rules = Rules.of(assessment.card, assessment.options)
-    share = f"{100 * max_error:g} %"
-    if rules.kept == "too few labels":
-        return (
-            f"Everything is uncertain: to keep errors under {share} takes at least "
-            f"{labels_needed(max_error)} calibration labels, and there are {rules.labels}."
-        )
-    if rules.kept == "not kept":
-        return (
-            f"Everything is uncertain: no band of doubt keeps errors under {share} on the "
-            f"{rules.labels} calibration labels."
-        )
+    if nothing := nothing_stands(assessment.card, assessment.options):
+        return nothing
+    rules, share = Rules.of(assessment.card, assessment.options), f"{100 * max_error:g} %"
     low, high = rules.uncertain_band
     band = (
         f"Probabilities between {low:.3g} and {high:.3g} are uncertain"
@@ -99,6 +91,38 @@ def confidence_note(assessment: Assessment) -> str:
         return f"{band}: {kept}, {certain}{given}."
     where = f"holds where it was calibrated, {certain}, and is not promised here"
     return f"{band}. That {kept} {where}."
+
+
+def nothing_stands(card: Card, options: AssessOptions) -> str:
+    """Return why `--max-error` leaves everything uncertain and what to do; blank where it does not.
+
+    It depends on no scene, so that it can be said before one is read.
+    """
+    if options.max_error is None:
+        return ""
+    rules, share = Rules.of(card, options), f"{100 * options.max_error:g} %"
+    if rules.kept == "too few labels":
+        why = (
+            f"to keep errors under {share} takes at least {labels_needed(options.max_error)} "
+            f"calibration labels, and there are {rules.labels}"
+        )
+    elif rules.kept == "not kept":
+        why = (
+            f"no band of doubt keeps errors under {share} on the {rules.labels} calibration "
+            "labels, as verdicts far from the threshold are wrong too"
+        )
+    else:
+        return ""
+    least = least_error(card, options)
+    larger = (
+        "No --max-error under 0.5 lets any verdict stand"
+        if least is None
+        else f"The smallest --max-error that lets verdicts stand is {least:g}"
+    )
+    return (
+        f"Everything is uncertain: {why}. {larger}; to keep fewer errors, calibrate on more labels "
+        "of this event, drawn at random (damagenet suggest, then adapt)."
+    )
 
 
 def strangeness_note(assessment: Assessment) -> str:

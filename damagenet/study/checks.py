@@ -38,7 +38,11 @@ def check_study(settings: StudySettings) -> None:
 
 
 def chosen_labels(settings: StudySettings, only: Collection[str]) -> tuple[str, ...]:
-    """Return the labels that `only` names, or all; raise ConfigError for an unknown one."""
+    """Return the labels that `only` names, or all where it names none, in the study's order.
+
+    Raises:
+        ConfigError: If one is no activation of the study.
+    """
     labels = tuple(candidate.label for candidate in settings.study.activations)
     unknown = sorted(set(only) - set(labels))
     if unknown:

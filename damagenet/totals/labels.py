@@ -9,7 +9,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from damagenet.errors import EvaluationError
-from damagenet.evaluation.truth import Join, Survey, Words, join_survey, read_survey
+from damagenet.evaluation.contradictions import refuse_contradictions
+from damagenet.evaluation.survey_options import Words
+from damagenet.evaluation.truth import Join, Survey, join_survey, read_survey
 
 DRAWN_COLUMN = "drawn"
 RANDOM = "random"
@@ -66,9 +68,10 @@ def read_labels(
         EvaluationError: If the file cannot be used, nothing matches, one building is called both
             damaged and undamaged, a word is nearly `random`, or `all_random` contradicts it.
         FootprintError: If the file cannot be read.
+        DataError: If no label has a place on the Earth.
     """
     survey = read_survey(path, field, words, id_field=id_field, drawn_field=DRAWN_COLUMN)
-    _refuse_contradictions(survey, path)
+    refuse_contradictions(survey.frame, source=path.name)
     numbered = units.assign(row=np.arange(len(units)))
     matched, join = join_survey(numbered, survey)
     known, random, damaged = np.zeros((3, len(units)), dtype=bool)
@@ -106,15 +109,3 @@ def drawn_at_random(drawn: pd.Series, survey: Survey, path: Path, *, all_random:
             "random: leave out --labels-are-random, or remove the column"
         )
     return np.ones(len(drawn), dtype=bool)
-
-
-def _refuse_contradictions(survey: Survey, path: Path) -> None:
-    """Refuse a building that stands twice in the file, once damaged and once not."""
-    place = survey.frame.geometry.to_wkb()
-    verdicts = survey.frame["damaged"].groupby(place).transform("nunique")
-    both = survey.frame["unit_id"][(verdicts > 1).to_numpy()]
-    if len(both):
-        raise EvaluationError(
-            f"{path.name} calls one building both damaged and undamaged, at the same place "
-            f"(ids {', '.join(both[:4])}): keep one label for each building"
-        )

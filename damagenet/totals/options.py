@@ -5,15 +5,14 @@ from typing import Annotated
 
 from pydantic import Field
 
-from damagenet.config import Settings
 from damagenet.errors import ConfigError
-from damagenet.evaluation.options import Words
+from damagenet.evaluation.survey_options import LabelOptions, require_named
 
 OWN_LABELS = 30
 """Random labels from which on an area borrows nothing from the whole run."""
 
 
-class SummariseOptions(Settings):
+class SummariseOptions(LabelOptions):
     """Which areas are counted, with which labels, and where the totals go."""
 
     areas: Path | None = None
@@ -22,18 +21,6 @@ class SummariseOptions(Settings):
     """Column of --areas with unique ids; without one area_id, geoid, id or name, else the row."""
     labels: Path | None = None
     """File of labelled buildings of this event; those drawn at random calibrate the totals."""
-    field: str | None = None
-    """Column of --labels with what was found."""
-    damaged: Words = ()
-    """Words of --field that mean damaged, as in minor,major."""
-    undamaged: Words = ()
-    """Words of --field that mean undamaged; without any, all words that are not named."""
-    ignore: Words = ()
-    """Words of --field that say nothing; such labels are counted and left out."""
-    id_field: str | None = None
-    """Column of --labels with the ids of RESULTS; without one uid, id, fid or the row number."""
-    labels_are_random: bool = False
-    """Take all labels as drawn at random, where the file has no column `drawn` that says so."""
     share: bool = False
     """Let areas with few labels borrow from the whole run, as if the model erred alike in all."""
     own_labels: Annotated[int, Field(ge=1)] = OWN_LABELS
@@ -53,12 +40,10 @@ def require_together(options: SummariseOptions) -> None:
         ConfigError: If an option lacks the one that it belongs to.
     """
     if options.labels is None:
-        for name in ("field", "damaged", "undamaged", "ignore", "id_field", "labels_are_random"):
+        for name in LabelOptions.model_fields:
             if getattr(options, name):
                 raise ConfigError(f"--{name.replace('_', '-')} needs --labels: name the file too")
     else:
-        missing = [f"--{name}" for name in ("field", "damaged") if not getattr(options, name)]
-        if missing:
-            raise ConfigError(f"to read --labels, name {' and '.join(missing)} too")
+        require_named(options, ("field", "damaged"), to="to read --labels")
     if options.area_id_field is not None and options.areas is None:
         raise ConfigError("--area-id-field needs --areas: name the file too")

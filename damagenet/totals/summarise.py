@@ -3,11 +3,13 @@
 import datetime as dt
 
 import numpy as np
+import numpy.typing as npt
 
 from damagenet import __version__
 from damagenet.errors import ConfigError
-from damagenet.evaluation.truth import Words
+from damagenet.labels import Label
 from damagenet.outputs.totals import HEADLINES, AreaTotal, Situation, Totals
+from damagenet.outputs.trust import run_trust
 from damagenet.totals.areas import NO_AREA, Areas, place_units, read_areas
 from damagenet.totals.error_rates import ErrorRates
 from damagenet.totals.estimate import Counted, count_by_labels, count_by_rates, count_whole
@@ -64,7 +66,13 @@ def summarise_results(verdicts: Verdicts, areas: Areas | None, options: Summaris
         guarantee=guarantee(situation, labels, verdicts.card),
         notes=(
             *(areas.warnings if areas else ()),
-            *label_notes(labels, options.labels.name if options.labels else "", verdicts.kind),
+            *_strangeness_note(verdicts),
+            *label_notes(
+                labels,
+                options.labels.name if options.labels else "",
+                verdicts.kind,
+                not_judged=int((labels.known & _not_judged(verdicts)).sum()),
+            ),
             *_outside_note(rows, verdicts.kind),
             *told,
             *_card_note(verdicts),
@@ -91,7 +99,7 @@ def _labels(verdicts: Verdicts, options: SummariseOptions) -> Labels:
         verdicts.units,
         options.labels,
         options.field,
-        Words(damaged=options.damaged, undamaged=options.undamaged, ignored=options.ignore),
+        options.words,
         id_field=options.id_field,
         all_random=options.labels_are_random,
     )
@@ -156,6 +164,14 @@ def _outside_note(rows: list[AreaTotal], kind: str) -> list[str]:
         for row in rows
         if row.scope == "outside"
     ]
+
+
+def _not_judged(verdicts: Verdicts) -> npt.NDArray[np.bool_]:
+    return (verdicts.units["label"] == Label.NOT_JUDGED.value).to_numpy(bool)
+
+
+def _strangeness_note(verdicts: Verdicts) -> list[str]:
+    return [run_trust(verdicts.assessments)["strangeness"]] if verdicts.assessments else []
 
 
 def _card_note(verdicts: Verdicts) -> list[str]:

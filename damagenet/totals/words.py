@@ -1,6 +1,7 @@
 """What is said of totals in plain words: the whole in a sentence, and when it holds."""
 
 from damagenet.card import Card
+from damagenet.evaluation.truth import words_told
 from damagenet.outputs.totals import AreaTotal, Situation
 from damagenet.totals.error_rates import ErrorRates, Rate
 from damagenet.totals.labels import Labels
@@ -67,8 +68,15 @@ def _share(rate: Rate) -> str:
     return f"{100 * rate.value:.1f} % ({100 * rate.low:.1f} to {100 * rate.high:.1f}, n {rate.n:,})"
 
 
-def label_notes(labels: Labels, name: str, kind: str) -> list[str]:
-    """Return what became of the labels, none where there are none."""
+def label_notes(labels: Labels, name: str, kind: str, *, not_judged: int) -> list[str]:
+    """Return what became of the labels, none where there are none.
+
+    Args:
+        labels: Joined with the units.
+        name: Of their file.
+        kind: What a unit is called.
+        not_judged: Labels of units that were not judged.
+    """
     join = labels.join
     if join is None:
         return []
@@ -76,11 +84,17 @@ def label_notes(labels: Labels, name: str, kind: str) -> list[str]:
     random = int(labels.random.sum())
     told = [
         f"{join.matched:,} labels of {name} joined by {how}, {random:,} of them drawn at random; "
-        f"{join.truth_unmatched:,} match no {kind}"
+        f"{join.truth_unmatched:,} match no {kind}",
+        words_told(join.words),
     ]
     if join.truth_ignored:
         words = ", ".join(f"{count:,} {word}" for word, count in join.truth_ignored.items())
         told.append(f"labels that say nothing, taken as missing by chance: {words}")
+    if not_judged:
+        told.append(
+            f"{not_judged:,} labels are of {kind}s that were not judged (outside, without imagery "
+            "or obscured): they speak for those, as nothing else does"
+        )
     if 0 < random < FEWEST:
         told.append(f"only {random} random labels: the intervals are wide; draw {FEWEST} or more")
     return told

@@ -27,7 +27,11 @@ REPORT = "report.html"
 
 
 def require_free(folder: Path, *, overwrite: bool) -> None:
-    """Raise OutputError where totals are in the folder already and may not be replaced."""
+    """Check that no totals are in a folder, or that they may be replaced.
+
+    Raises:
+        OutputError: If they may not.
+    """
     there = sorted(folder.glob(f"{STEM}.*"))
     if there and not overwrite:
         raise OutputError(
@@ -48,7 +52,8 @@ def write_totals(folder: Path, totals: Totals, areas: Areas | None) -> list[Path
     paths = [_write_table(folder / f"{STEM}.csv", totals)]
     if areas is not None:
         layer = _layer(totals, areas)
-        paths += [_write_layer(folder / f"{STEM}.{suffix}", layer) for suffix in DRIVERS]
+        said = _paragraph(totals)
+        paths += [_write_layer(folder / f"{STEM}.{suffix}", layer, said) for suffix in DRIVERS]
     path = folder / TOTALS_FILE
     with appears(path) as temporary:
         temporary.write_text(totals.model_dump_json(indent=2) + "\n", encoding="utf-8")
@@ -93,10 +98,17 @@ def _values(totals: Totals, rows: Sequence[AreaTotal]) -> list[dict[str, object]
     ]
 
 
-def _write_layer(path: Path, layer: gpd.GeoDataFrame) -> Path:
+def _paragraph(totals: Totals) -> str:
+    """Return all that is said of the totals, for the one field of words that a layer has."""
+    sentences = (totals.headline, totals.sentence, totals.guarantee, *totals.notes)
+    return " ".join(f"{sentence.rstrip('.')}." for sentence in sentences)
+
+
+def _write_layer(path: Path, layer: gpd.GeoDataFrame, said: str) -> Path:
     driver = DRIVERS[path.suffix.removeprefix(".")]
     placed = layer.to_crs(4326) if driver == "GeoJSON" else layer
-    options = {"RFC7946": "YES"} if driver == "GeoJSON" else {}
+    # In GeoJSON the description is a foreign member of the collection (RFC 7946, 6.1).
+    options = {"DESCRIPTION": said} | ({"RFC7946": "YES"} if driver == "GeoJSON" else {})
     with appears(path) as temporary:
         try:
             placed.to_file(temporary, driver=driver, layer=STEM, engine="pyogrio", **options)

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
-from torch.nn import functional as F
 
 from damagenet.config import setting
 from damagenet.devices import best_batch, resolve_device
@@ -21,6 +19,7 @@ from damagenet.errors import ConfigError, EvaluationError
 from damagenet.inference import fused
 from damagenet.recipe import Choice
 from damagenet.training.labelled_chips import LabelledChips
+from damagenet.training.logistic import Floats, Head, Scale, fit_logistic
 from data_prep.augmentation import Augmentation
 from models.classifier import Classifier
 
@@ -29,9 +28,6 @@ log = logging.getLogger(__name__)
 SOLVER = "lbfgs"
 DEFAULT_L2 = 0.04
 SMALLEST_DEVIATION = 1e-6
-MAX_ITERATIONS = 300
-
-Floats = npt.NDArray[np.float64]
 
 
 def is_solver(optimizer: Choice) -> bool:
@@ -127,25 +123,6 @@ def _features(
     return np.concatenate(found)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Head:
-    """A solved head: logits are `features @ weight + bias`."""
-
-    weight: Floats
-    bias: float
-
-    def logits(self, features: Floats) -> Floats:
-        """Return logits (N,) of features (N, F)."""
-        found: Floats = features @ self.weight + self.bias
-        return found
-
-    def put_into(self, linear: nn.Linear) -> None:
-        """Write the numbers into the head of a network."""
-        with torch.no_grad():
-            linear.weight.copy_(torch.from_numpy(self.weight)[None])
-            linear.bias.fill_(self.bias)
-
-
 def solve(features: Features, l2: float, *, without: int | None = None) -> Head:
     """Solve for the head on all views but those of one fold.
 
@@ -165,28 +142,7 @@ def solve(features: Features, l2: float, *, without: int | None = None) -> Head:
     views = features.views[kept]
     mean = weight @ views
     deviation = np.sqrt(weight @ (views - mean) ** 2) + SMALLEST_DEVIATION
-    beta = _minimise((views - mean) / deviation, labels, weight, l2)
-    slopes = beta[1:] / deviation
-    return Head(weight=slopes, bias=float(beta[0] - slopes @ mean))
-
-
-def _minimise(x: Floats, labels: npt.NDArray[np.bool_], weight: Floats, l2: float) -> Floats:
-    inputs, y, w = (torch.from_numpy(np.asarray(each, np.float64)) for each in (x, labels, weight))
-    beta = torch.zeros(x.shape[1] + 1, dtype=torch.float64, requires_grad=True)
-    optimizer = torch.optim.LBFGS(
-        [beta], max_iter=MAX_ITERATIONS, tolerance_grad=1e-9, line_search_fn="strong_wolfe"
-    )
-
-    def closure() -> torch.Tensor:
-        optimizer.zero_grad()
-        logits = inputs @ beta[1:] + beta[0]
-        loss = F.binary_cross_entropy_with_logits(logits, y, weight=w, reduction="sum")
-        loss = loss + l2 / 2 * beta[1:].square().sum()
-        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        return loss
-
-    optimizer.step(closure)  # type: ignore[no-untyped-call]  # likewise
-    return beta.detach().numpy()
+    return fit_logistic(views, labels, weight, Scale(mean=mean, deviation=deviation), pull=l2)
 
 
 def left_out_logits(features: Features, l2: float) -> Floats:

@@ -18,6 +18,9 @@ def bce(*, label_smoothing: float = 0.0, positive_weight: float = 1.0) -> Loss:
     Args:
         label_smoothing: Share of each label that is moved to 0.5 (arXiv:1512.00567), below 1.
         positive_weight: Weight of damaged tiles against undamaged ones, above 0.
+
+    Raises:
+        ConfigError: If one of them is out of range.
     """
     if not 0 <= label_smoothing < 1:
         raise ConfigError(f"label_smoothing must be within 0..1 (below 1), got {label_smoothing}")

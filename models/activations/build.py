@@ -6,6 +6,7 @@ from typing import cast, get_args
 
 from torch import nn
 
+from damagenet.config import meant
 from damagenet.errors import ConfigError
 from models.activations.coefficients import Coefficients, in_range
 from models.activations.function import Function, Parameter, Sharing
@@ -170,7 +171,17 @@ def coefficients(setting: Setting, shape: tuple[int, ...]) -> Coefficients | Non
 def make_layer(
     setting: Setting, trained: Coefficients | None, *, channels: int | None, dim: int
 ) -> nn.Module:
-    """Return a layer of a function with the given trained parameters."""
+    """Return a layer of a function with the given trained parameters.
+
+    Args:
+        setting: The function and the values of its parameters.
+        trained: Those that are trained; None where there are none.
+        channels: Channels of what comes in, where that is known.
+        dim: Axis of the channels.
+
+    Raises:
+        ConfigError: If a function that is a layer of its own refuses its values.
+    """
     function = setting.function
     if function.layer is not None:
         own = channels if setting.per == "channel" or function.width is not None else None
@@ -203,8 +214,11 @@ def make_layer(
 def _row(name: str) -> tuple[Function, Given]:
     base, preset = ALIASES.get(name, (name, {}))
     if base not in ACTIVATIONS:
-        choices = ", ".join(sorted({*ACTIVATIONS, *ALIASES}))
-        raise ConfigError(f"unknown activation {name!r}; choose one of: {choices}")
+        choices = sorted({*ACTIVATIONS, *ALIASES})
+        raise ConfigError(
+            f"unknown activation {name!r}{meant(name, choices)}; choose one of: "
+            f"{', '.join(choices)}"
+        )
     return ACTIVATIONS[base], preset
 
 

@@ -75,7 +75,16 @@ class Join:
         return torch.cat(results, dim) if count > 1 else results[0]
 
     def check(self, channels: int, k: int, how: str) -> None:
-        """Raise ConfigError unless so many channels can enter."""
+        """Check that so many channels can enter.
+
+        Args:
+            channels: Their number.
+            k: Channels that are joined into one.
+            how: One of the ways to give operators their channels.
+
+        Raises:
+            ConfigError: If they are no multiple of what is joined.
+        """
         multiple = k * len(self.operators) if how == PARTITION else k
         if channels % multiple:
             raise ConfigError(
@@ -130,7 +139,16 @@ def half(channels: int, values: Values) -> int:
 
 
 def check_leaving(channels: int, multiple: int, why: str) -> None:
-    """Raise ConfigError unless so many channels can come out."""
+    """Check that so many channels can come out.
+
+    Args:
+        channels: What the architecture wants.
+        multiple: What the activation gives multiples of.
+        why: What gives them, for the sentence.
+
+    Raises:
+        ConfigError: If they are no multiple.
+    """
     if channels % multiple:
         raise ConfigError(
             f"{why} gives channels in multiples of {multiple}, and the architecture wants "

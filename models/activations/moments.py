@@ -108,7 +108,11 @@ def exact_layer(setting: Setting, channels: int) -> nn.Module:
 
 
 def fewest_channels(setting: Setting) -> int:
-    """Return the fewest channels that a function can be given."""
+    """Return the fewest channels that a function can be given.
+
+    Raises:
+        ConfigError: If none up to `MOST_CHANNELS` will do.
+    """
     for channels in range(1, MOST_CHANNELS):
         with suppress(ConfigError):
             return setting.width(channels)

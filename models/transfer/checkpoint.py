@@ -46,7 +46,16 @@ def fetch(url: str, *, what: str, name: str | None = None) -> Path:
 
 
 def require_hash(path: Path, expected: str, *, what: str) -> None:
-    """Raise BundleError unless the SHA-256 of a file starts with the expected digits."""
+    """Check that a file is the one that was meant.
+
+    Args:
+        path: The file.
+        expected: First hexadecimal digits of its SHA-256.
+        what: What it should be, for the sentence.
+
+    Raises:
+        BundleError: If its SHA-256 starts with others.
+    """
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     if not digest.startswith(expected):
