@@ -8,11 +8,12 @@ from fastapi import APIRouter, FastAPI
 
 from api.folders import ServiceFolders
 from api.problems import handle_problems
+from api.routes import page
 from api.settings import ServiceSettings, read_service_settings
 from api.store.database import Database
 from damagenet import __version__
 
-ROUTERS: tuple[APIRouter, ...] = ()
+ROUTERS: tuple[APIRouter, ...] = (page.router,)
 """One line for each file in `routes/`, in the order of the document."""
 
 
