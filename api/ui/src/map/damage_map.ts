@@ -1,19 +1,23 @@
 /** The map of one result: imagery, units, what is selected, labelled and drawn around. */
 
 import { AttributionControl, Map as MapLibre, NavigationControl, ScaleControl, setWorkerUrl } from "maplibre-gl";
-import type { GeoJSONSource, LngLatBoundsLike } from "maplibre-gl";
+import type { FilterSpecification, GeoJSONSource, LngLatBoundsLike } from "maplibre-gl";
 import workerUrl from "maplibre-gl/dist/maplibre-gl-worker.mjs?worker&url";
 import type { Feature, FeatureCollection } from "geojson";
 import type { Place } from "../address";
 import type { Area, Units } from "../results/units";
-import { VERDICTS } from "../results/verdicts";
-import { EMPTY, emptyStyle, hatch, overlayLayers, paint, unitLayers, visible } from "./layers";
+import type { Reader } from "../results/reading";
+import { EMPTY, UNJUDGED, emptyStyle, hatch, overlayLayers, paint, unitLayers, visible } from "./layers";
 import type { Painting } from "./layers";
+import { unitSource } from "./unit_source";
 
 // A file of our own address, so that the policy of the page may stay `worker-src 'self'`.
 setWorkerUrl(workerUrl);
 
 const PAINT_EVERY_MS = 90;
+/** However long the map takes to lay out, the reader sees something this often. */
+const LONGEST_WAIT_MS = 1_500;
+const PAINTED = ["units-fill", "units-hatch", "units-line", "units-dot"];
 const REACH_PX = 5;
 /** What `hatch` is drawn over must not be asked twice for one unit. */
 const CLICKABLE = ["units-dot", "units-fill"];
@@ -33,6 +37,7 @@ export class DamageMap {
   private painting: Painting | null = null;
   private paintTicket = 0;
   private painted = "";
+  private paintedAt = 0;
 
   constructor(container: HTMLElement, camera: Place["camera"], calm: boolean) {
     this.map = new MapLibre({
@@ -55,6 +60,13 @@ export class DamageMap {
     this.map.addControl(new ScaleControl({ unit: "metric" }), "bottom-right");
     this.map.addControl(new AttributionControl({ compact: true, customAttribution: "Picture: as sent · Map: MapLibre" }), "bottom-right");
     this.map.getCanvas().setAttribute("aria-label", "Map of verdicts. Arrow keys move, plus and minus zoom. The list holds the same in words.");
+  }
+
+  /** Move to a place that a link names. */
+  goTo(camera: NonNullable<Place["camera"]>): void {
+    const { lng, lat } = this.map.getCenter();
+    const there = Math.abs(lng - camera.lon) + Math.abs(lat - camera.lat) < 1e-5 && Math.abs(this.map.getZoom() - camera.zoom) < 0.02;
+    if (!there && !this.map.isMoving()) this.map.jumpTo({ center: [camera.lon, camera.lat], zoom: camera.zoom });
   }
 
   /** Wait until layers may be added. */
@@ -82,14 +94,11 @@ export class DamageMap {
     this.map.addLayer({ id: "picture", type: "raster", source: "picture", paint: { "raster-fade-duration": 0 } }, above);
   }
 
-  /** Add all units, read a second time from their file by the map's own thread. */
-  addUnits(units: Units, url: string): void {
+  /** Add the layers of all units. */
+  addUnits(units: Units, reader: Reader): void {
     const { name, ...pattern } = hatch();
     this.map.addImage(name, pattern);
-    this.map.addSource("units", { type: "geojson", data: url, generateId: true, tolerance: 0.2, buffer: 16 });
-    if (units.geometry === "polygon" && units.kind === "building") {
-      this.map.addSource("centres", { type: "geojson", data: centres(units), generateId: true, buffer: 16 });
-    }
+    this.map.addSource("units", unitSource(reader));
     for (const layer of unitLayers(units.geometry, units.kind)) this.map.addLayer(layer);
     for (const source of ["shade", "area", "labels", "selected"]) {
       this.map.addSource(source, { type: "geojson", data: EMPTY });
@@ -103,26 +112,42 @@ export class DamageMap {
     if (!this.paintTicket) this.paintTicket = window.setTimeout(() => this.paintNow(), this.painted ? PAINT_EVERY_MS : 0);
   }
 
+  /** Paint what has come into sight. */
+  repaint(): void {
+    if (this.painting) this.paint(this.painting);
+  }
+
+  /** Every change makes the map lay out its tiles again: one at a time, and no layer that is out of sight. */
   private paintNow(): void {
     this.paintTicket = 0;
-    const wanted = JSON.stringify(this.painting);
+    const inSight = PAINTED.filter((layer) => this.inSight(layer));
+    const wanted = JSON.stringify([this.painting, inSight]);
     if (!this.painting || wanted === this.painted) return;
+    if (this.painted && !this.map.areTilesLoaded() && Date.now() - this.paintedAt < LONGEST_WAIT_MS) {
+      this.paint(this.painting);
+      return;
+    }
     this.painted = wanted;
+    this.paintedAt = Date.now();
     const filter = visible(this.painting);
     for (const [layer, property, value] of paint(this.painting)) {
-      if (this.map.getLayer(layer)) this.map.setPaintProperty(layer, property as never, value as never);
+      if (inSight.includes(layer)) this.map.setPaintProperty(layer, property as never, value as never);
     }
-    for (const layer of ["units-fill", "units-line", "units-dot"]) {
-      if (this.map.getLayer(layer)) this.map.setFilter(layer, filter);
-    }
-    const unjudged = this.painting.hidden.includes("not-judged");
-    if (this.map.getLayer("units-hatch")) this.map.setLayoutProperty("units-hatch", "visibility", unjudged ? "none" : "visible");
+    for (const layer of inSight) if (layer !== "units-hatch") this.map.setFilter(layer, filter);
+    const hatched = this.painting.hidden.includes("not-judged") ? ["boolean", false] : UNJUDGED;
+    if (inSight.includes("units-hatch")) this.map.setFilter("units-hatch", hatched as FilterSpecification);
+  }
+
+  private inSight(id: string): boolean {
+    const layer = this.map.getLayer(id);
+    const zoom = this.map.getZoom();
+    return layer !== undefined && layer.minzoom! <= zoom + 1 && zoom - 1 <= layer.maxzoom!;
   }
 
   /** Show or hide all units. */
   showUnits(shown: boolean): void {
-    for (const { id } of this.map.getStyle().layers) {
-      if (/^(units-fill|units-line|units-dot)$/.test(id)) this.map.setLayoutProperty(id, "visibility", shown ? "visible" : "none");
+    for (const id of PAINTED) {
+      if (this.map.getLayer(id)) this.map.setLayoutProperty(id, "visibility", shown ? "visible" : "none");
     }
   }
 
@@ -176,15 +201,4 @@ function point(units: Units, unit: number, properties: Record<string, unknown>):
   const coordinates = [units.lon[unit]!, units.lat[unit]!];
   if (!coordinates.every(Number.isFinite)) return null;
   return { type: "Feature", properties, geometry: { type: "Point", coordinates } };
-}
-
-/** One dot for each building; their order is that of the units, so that ids agree. */
-function centres(units: Units): FeatureCollection {
-  const features = Array.from({ length: units.count }, (_, unit): Feature => {
-    const p_damaged = Number.isNaN(units.p[unit]!) ? null : units.p[unit]!;
-    const properties = { label: VERDICTS[units.label[unit]!], p_damaged };
-    // A place is needed even where there is none: ids are counted.
-    return point(units, unit, properties) ?? { type: "Feature", properties, geometry: { type: "Point", coordinates: [0, -89] } };
-  });
-  return { type: "FeatureCollection", features };
 }

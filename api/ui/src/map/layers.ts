@@ -2,6 +2,7 @@
 
 import type { ExpressionSpecification, FilterSpecification, LayerSpecification, StyleSpecification } from "maplibre-gl";
 import type { Colouring } from "../address";
+import { DOTS, SHAPES } from "../results/tiling";
 import { COLOURS, RAMP, VERDICTS } from "../results/verdicts";
 import type { Rule, Verdict } from "../results/verdicts";
 
@@ -11,6 +12,9 @@ const HATCH = "hatch";
 const BACKGROUND = "#20262c";
 const CHOSEN = "#ffffff";
 const ASKED = "#3f8cff";
+
+const P: ExpressionSpecification = ["number", ["get", "p_damaged"], 0];
+export const UNJUDGED: ExpressionSpecification = ["==", ["get", "label"], "not-judged"];
 
 export interface Painting {
   rule: Rule | null;
@@ -32,10 +36,11 @@ export function emptyStyle(): StyleSpecification {
 
 /** Layers of units in drawing order; `dots` only where walls vanish at low zoom. */
 export function unitLayers(geometry: "point" | "polygon", kind: "building" | "cell"): LayerSpecification[] {
-  const circles = (id: string, source: string, maxzoom: number): LayerSpecification => ({
+  const circles = (id: string, layer: string, maxzoom: number): LayerSpecification => ({
     id,
     type: "circle",
-    source,
+    source: "units",
+    "source-layer": layer,
     maxzoom,
     paint: {
       "circle-radius": ["interpolate", ["exponential", 1.6], ["zoom"], 8, 1.2, 13, 3, 18, 9],
@@ -43,21 +48,22 @@ export function unitLayers(geometry: "point" | "polygon", kind: "building" | "ce
       "circle-stroke-color": "#ffffff",
     },
   });
-  if (geometry === "point") return [circles("units-dot", "units", 24)];
+  if (geometry === "point") return [circles("units-dot", SHAPES, 24)];
   const minzoom = kind === "building" ? DOTS_BELOW : 0;
   const polygons: LayerSpecification[] = [
-    { id: "units-fill", type: "fill", source: "units", minzoom, paint: { "fill-antialias": false } },
+    { id: "units-fill", type: "fill", source: "units", "source-layer": SHAPES, minzoom, paint: { "fill-antialias": false } },
     {
       id: "units-hatch",
       type: "fill",
       source: "units",
+      "source-layer": SHAPES,
       minzoom,
-      filter: ["==", ["get", "label"], "not-judged"],
+      filter: UNJUDGED,
       paint: { "fill-pattern": HATCH },
     },
-    { id: "units-line", type: "line", source: "units", minzoom },
+    { id: "units-line", type: "line", source: "units", "source-layer": SHAPES, minzoom },
   ];
-  return kind === "building" ? [circles("units-dot", "centres", DOTS_BELOW), ...polygons] : polygons;
+  return kind === "building" ? [circles("units-dot", DOTS, DOTS_BELOW), ...polygons] : polygons;
 }
 
 /** Layers above the units: labels, the selected unit, the area. */
@@ -92,9 +98,6 @@ export function overlayLayers(): LayerSpecification[] {
     },
   ];
 }
-
-const P: ExpressionSpecification = ["number", ["get", "p_damaged"], 0];
-const UNJUDGED: ExpressionSpecification = ["==", ["get", "label"], "not-judged"];
 
 /** The verdict on a unit: the file's word, or by the reader's rule. */
 export function verdictExpression(rule: Rule | null): ExpressionSpecification {

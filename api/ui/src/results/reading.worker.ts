@@ -1,30 +1,41 @@
-/** Reads `damage.geojson` beside the page's own thread, and keeps it to describe single units. */
+/** Reads `damage.geojson` beside the page's own thread, and keeps it: for tiles and single units. */
 
 import type { Feature, FeatureCollection } from "geojson";
 import { columns } from "./columns";
+import { Tiling } from "./tiling";
 
-export type Question = { read: string } | { describe: number };
+export type Asked = { read: string } | { describe: number } | { tile: [z: number, x: number, y: number] };
+export interface Question {
+  number: number;
+  asked: Asked;
+}
+export type Answer = { number: number; value: unknown } | { number: number; refused: number; text: string };
 
 let features: Feature[] = [];
+let tiling: Tiling | null = null;
 
-async function read(url: string): Promise<void> {
+async function read(number: number, url: string): Promise<void> {
   const answer = await fetch(url, { credentials: "same-origin" });
   if (!answer.ok) {
-    postMessage({ refused: answer.status, text: await answer.text() });
+    postMessage({ number, refused: answer.status, text: await answer.text() });
     return;
   }
   const collection = (await answer.json()) as FeatureCollection;
   features = collection.features;
   const units = columns(collection);
+  tiling = new Tiling(features, units);
   const arrays = [units.p, units.label, units.lon, units.lat, units.scene];
-  postMessage({ units }, { transfer: arrays.map((array) => array.buffer as ArrayBuffer) });
+  postMessage({ number, value: units }, { transfer: arrays.map((array) => array.buffer as ArrayBuffer) });
 }
 
 addEventListener("message", (event: MessageEvent<Question>) => {
-  const question = event.data;
-  if ("read" in question) {
-    read(question.read).catch((error: unknown) => postMessage({ refused: 0, text: String(error) }));
+  const { number, asked } = event.data;
+  if ("read" in asked) {
+    read(number, asked.read).catch((error: unknown) => postMessage({ number, refused: 0, text: String(error) }));
+  } else if ("describe" in asked) {
+    postMessage({ number, value: features[asked.describe] });
   } else {
-    postMessage({ unit: question.describe, feature: features[question.describe] });
+    const tile = tiling?.tile(...asked.tile).slice() ?? new Uint8Array();
+    postMessage({ number, value: tile.buffer }, { transfer: [tile.buffer as ArrayBuffer] });
   }
 });

@@ -52,7 +52,7 @@ function Threshold({ result }: { result: Result }): JSX.Element {
         onInput={(event) => set(event.currentTarget.value)}
       />
       <div class="row spread fixed">
-        <span class="note">{used === null ? "the model's own threshold" : `the model's own: ${own.toFixed(3)}`}</span>
+        <span class="note">{used === null ? "the model's own" : `the model's own: ${own.toFixed(3)}`}</span>
         <button type="button" class="quiet" disabled={used === null} onClick={() => look({ threshold: null })}>Reset</button>
       </div>
     </section>

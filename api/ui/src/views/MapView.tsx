@@ -1,6 +1,6 @@
 /** The map in the page: kept in step with the address, asked by clicks and keys. */
 
-import { effect, useSignal } from "@preact/signals";
+import { computed, effect, useSignal } from "@preact/signals";
 import type { Signal } from "@preact/signals";
 import type { JSX } from "preact";
 import { useEffect, useRef } from "preact/hooks";
@@ -41,7 +41,7 @@ export function MapView({ result, labelling, map }: View): JSX.Element {
     let gone = false;
     void made.ready().then(async () => {
       if (gone) return;
-      made.addUnits(units, result.address("results/damage.geojson"));
+      made.addUnits(units, result.reader);
       stops.push(...inStep(made, result, labelling));
       const stem = stemOf(result);
       const [picture, pre] = await Promise.all([
@@ -77,6 +77,8 @@ export function MapView({ result, labelling, map }: View): JSX.Element {
 /** Let the map follow the reader's choices, and the address the map. */
 function inStep(on: DamageMap, result: Result, labelling: Labelling): (() => void)[] {
   const { map } = on;
+  const camera = computed(() => place.value.camera);
+  map.on("zoom", () => on.repaint());
   map.on("moveend", () => {
     const { lng, lat } = map.getCenter();
     look({ camera: { lon: lng, lat, zoom: map.getZoom() } });
@@ -96,6 +98,9 @@ function inStep(on: DamageMap, result: Result, labelling: Labelling): (() => voi
       on.paint({ rule: result.rule.value, colouring, hidden, opacity: opacity.value });
     }),
     effect(() => on.showUnits(unitsShown.value)),
+    effect(() => {
+      if (camera.value) on.goTo(camera.value);
+    }),
     effect(() => on.setArea(place.value.area)),
     effect(() => on.mark(result.units.value!, labelling.marks.value)),
     effect(() => {

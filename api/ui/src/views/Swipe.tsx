@@ -4,14 +4,13 @@ import type { JSX } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import { Map as MapLibre } from "maplibre-gl";
 import type { DamageMap, Tiles } from "../map/damage_map";
-import { emptyStyle, verdictColour } from "../map/layers";
+import { DOTS_BELOW, emptyStyle, verdictColour } from "../map/layers";
+import { unitSource } from "../map/unit_source";
 import type { Result } from "../results/result";
+import { SHAPES } from "../results/tiling";
 import { look, place } from "../state";
 
 const STEP = 0.05;
-
-/** Beyond this many, outlines on the second map would cost more than they show. */
-const MOST_OUTLINES = 20_000;
 
 interface Divided {
   map: DamageMap;
@@ -38,10 +37,15 @@ function Before({ map, tiles, result, at }: Divided & { at: number }): JSX.Eleme
     const style = emptyStyle();
     style.sources.before = { type: "raster", tiles: [tiles.url], tileSize: 256, bounds: tiles.bounds, minzoom: tiles.minzoom, maxzoom: tiles.maxzoom };
     style.layers.push({ id: "before", type: "raster", source: "before", paint: { "raster-fade-duration": 0 } });
-    if ((result.units.value?.count ?? 0) <= MOST_OUTLINES) {
-      style.sources.units = { type: "geojson", data: result.address("results/damage.geojson") };
-      style.layers.push({ id: "outlines", type: "line", source: "units", paint: { "line-color": verdictColour(result.rule.peek()), "line-width": 1.6 } });
-    }
+    style.sources.units = unitSource(result.reader);
+    style.layers.push({
+      id: "outlines",
+      type: "line",
+      source: "units",
+      "source-layer": SHAPES,
+      minzoom: DOTS_BELOW,
+      paint: { "line-color": verdictColour(result.rule.peek()), "line-width": 1.6 },
+    });
     const second = new MapLibre({
       container: frame.current!,
       style,

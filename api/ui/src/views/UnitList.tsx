@@ -16,6 +16,8 @@ import { count } from "../words";
 
 const ROW_PX = 60;
 const SPARE_ROWS = 4;
+/** Browsers draw nothing that lies deeper than about 33 million pixels. */
+const MOST_ROWS = 500_000;
 const CLOSE_ZOOM = 17.5;
 
 const ORDERS: Record<Order, string> = {
@@ -35,7 +37,7 @@ export function UnitList({ result, labelling, map }: View): JSX.Element {
   const box = useRef<HTMLDivElement>(null);
   const top = useSignal(0);
   const height = useSignal(600);
-  const rows = useComputed(() => withAsked(result.listed.value, labelling));
+  const rows = useComputed(() => withAsked(result.listed.value, labelling).subarray(0, MOST_ROWS));
   const selected = result.selected.value;
   const at = selected < 0 ? -1 : rows.value.indexOf(selected);
   const choose = (row: number): void => {
@@ -68,7 +70,7 @@ export function UnitList({ result, labelling, map }: View): JSX.Element {
   return (
     <section class="card tight list" aria-labelledby="list-title">
       <div class="row spread">
-        <h3 id="list-title">{count(rows.value.length)} listed</h3>
+        <h3 id="list-title">{result.listed.value.length > MOST_ROWS ? "first " : ""}{count(rows.value.length)} listed</h3>
         <select aria-label="Order of the list" value={place.value.order} onChange={(event) => look({ order: event.currentTarget.value as Order })}>
           {Object.entries(ORDERS).map(([order, title]) => <option key={order} value={order}>{title}</option>)}
         </select>
