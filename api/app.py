@@ -2,28 +2,29 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 from fastapi import APIRouter, FastAPI
 
 from api.folders import ServiceFolders
+from api.hardening import harden_gdal
 from api.problems import handle_problems
-from api.routes import page
+from api.queue import JobQueue
+from api.routes import assessments, events, page, results, uploads
+from api.service import Service
 from api.settings import ServiceSettings, read_service_settings
 from api.store.database import Database
+from api.store.jobs import JobStore
+from api.store.uploads import UploadStore
 from damagenet import __version__
 
-ROUTERS: tuple[APIRouter, ...] = (page.router,)
+ROUTERS: tuple[APIRouter, ...] = (
+    assessments.router,
+    uploads.router,
+    events.router,
+    results.router,
+    page.router,
+)
 """One line for each file in `routes/`, in the order of the document."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Service:
-    """What all requests to one application share; routes find it at `request.app.state.service`."""
-
-    settings: ServiceSettings
-    folders: ServiceFolders
-    database: Database
 
 
 def create_app(settings: ServiceSettings | None = None) -> FastAPI:
@@ -33,18 +34,24 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
         settings: Settings; without them those of the environment.
 
     Raises:
-        ConfigError: If settings are wrong, or the database does not answer.
+        ConfigError: If settings are wrong, or the database or the queue does not answer.
     """
     settings = settings or read_service_settings()
+    harden_gdal()
+    database = Database(settings.database)
     service = Service(
         settings=settings,
-        folders=ServiceFolders(data_dir=settings.data_dir),
-        database=Database(settings.database),
+        folders=ServiceFolders.of(settings),
+        database=database,
+        jobs=JobStore(database),
+        uploads=UploadStore(database),
+        queue=JobQueue(settings.queue),
     )
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
+        service.queue.close()
         service.database.close()
 
     app = FastAPI(title="damagenet", version=__version__, lifespan=lifespan)

@@ -4,7 +4,7 @@ data_dir/jobs/ID/inputs/{image,pre,buildings,exclude}/NAME   what was sent
 data_dir/jobs/ID/results/                                    as `damagenet assess --out` writes
 data_dir/jobs/ID/maps/STEM.{imagery,pre}.tif                 COGs for map tiles
 data_dir/jobs/ID/labels/labels.geojson                       labels given on the page
-data_dir/uploads/ID/                                         files sent in parts
+data_dir/uploads/ID                                          a file sent in parts
 data_dir/models/NAME/                                        bundles made by `adapt`
 """
 
@@ -12,7 +12,9 @@ import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
+
+from api.settings import ServiceSettings
 
 Role = Literal["image", "pre", "buildings", "exclude"]
 
@@ -50,6 +52,12 @@ class JobFolder:
         folder = self.inputs(role)
         return sorted(folder.iterdir()) if folder.is_dir() else []
 
+    def public(self, text: str) -> str:
+        """Return a sentence about files of the job with their names in place of their paths."""
+        for role in get_args(Role):
+            text = text.replace(f"{self.inputs(role)}/", "")
+        return text.replace(f"{self.root}/", "").replace(str(self.root), "the job's folder")
+
     def delete(self) -> None:
         """Delete all files of the job; those already gone are no fault."""
         shutil.rmtree(self.root, ignore_errors=True)
@@ -60,6 +68,12 @@ class ServiceFolders:
     """The folders of one service."""
 
     data_dir: Path
+    """Absolute and without links, so that everybody names a file alike."""
+
+    @classmethod
+    def of(cls, settings: ServiceSettings) -> "ServiceFolders":
+        """Return the folders of a service with these settings."""
+        return cls(data_dir=settings.data_dir.resolve())
 
     def job(self, job_id: str) -> JobFolder:
         """Return the folder of a job; its id comes from the jobs table, never from an address."""
@@ -69,6 +83,10 @@ class ServiceFolders:
     def uploads(self) -> Path:
         """Files that are being sent in parts."""
         return self.data_dir / "uploads"
+
+    def upload(self, upload_id: str) -> Path:
+        """Return the file of an upload; its id comes from the table, never from an address."""
+        return self.uploads / upload_id
 
     @property
     def models(self) -> Path:

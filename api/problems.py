@@ -1,6 +1,7 @@
 """What went wrong, as `application/problem+json` (RFC 9457): one table from error to status."""
 
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -112,3 +113,12 @@ def respond(
 
 def _status(error: DamageNetError) -> int:
     return next((status for kind, status in STATUS.items() if isinstance(error, kind)), 500)
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the refusals of a route for the OpenAPI document, by status."""
+    content = {MEDIA_TYPE: {"schema": Problem.model_json_schema()}}
+    return {
+        status: {"description": HTTPStatus(status).phrase, "content": content}
+        for status in statuses
+    }

@@ -17,6 +17,8 @@ COMMANDS = (
     "study",
     "activations",
     "models",
+    "serve",
+    "worker",
     "demo",
     "data",
 )

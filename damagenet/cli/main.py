@@ -14,10 +14,12 @@ from damagenet.cli import (
     evaluate,
     inspect,
     models,
+    serve,
     study,
     suggest,
     summarise,
     train,
+    worker,
 )
 from damagenet.errors import DamageNetError
 
@@ -37,6 +39,8 @@ app.command("evaluate")(evaluate.command)
 app.command("summarise")(summarise.command)
 app.command("suggest")(suggest.command)
 app.command("study")(study.command)
+app.command("serve")(serve.command)
+app.command("worker")(worker.command)
 app.command("demo")(demo.command)
 app.add_typer(activations.app, name="activations")
 app.add_typer(data.app, name="data")

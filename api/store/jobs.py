@@ -1,0 +1,313 @@
+"""The jobs of one service: who may do what with a row, and when.
+
+A worker holds a job by a lease that it renews. Every change of a running job names the worker, so
+that one whose lease went to another can change nothing any more, and a job ends exactly once.
+"""
+
+import base64
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+from uuid import uuid4
+
+from sqlalchemy import CursorResult, Select, Update, func, select, tuple_, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from api.problems import Problem, ServiceError, not_found
+from api.store.database import Database, now, utc
+from api.store.tables import (
+    ACCEPTED,
+    DISMISSED,
+    FAILED,
+    RUNNING,
+    SUCCESSFUL,
+    WAITING,
+    Job,
+    Upload,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewJob:
+    """A job that is asked for.
+
+    Attributes:
+        process: assess or adapt.
+        owner: Id of the key that asks.
+        options: Options as they were given.
+        inputs: By role, a list of `{name, bytes, sha256}`.
+        idempotency_key: The caller's name for the request, if any.
+        request_sha256: Hash of options and inputs.
+        id: 128 random bits; the name of its folder.
+    """
+
+    process: str
+    owner: str
+    options: Mapping[str, Any]
+    inputs: Mapping[str, Any]
+    idempotency_key: str | None = None
+    request_sha256: str | None = None
+    id: str = field(default_factory=lambda: uuid4().hex)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobsPage:
+    """Some jobs, the newest first, and where the next page begins."""
+
+    jobs: list[Job]
+    cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobStore:
+    """All changes of the jobs table."""
+
+    database: Database
+
+    def create(self, new: NewJob) -> Job:
+        """Keep a new job as accepted.
+
+        Raises:
+            ServiceError: If a job with its idempotency key exists: ask `by_request` before.
+        """
+        moment = now()
+        job = Job(
+            id=new.id,
+            process=new.process,
+            owner=new.owner,
+            status=ACCEPTED,
+            options=dict(new.options),
+            inputs=dict(new.inputs),
+            idempotency_key=new.idempotency_key,
+            request_sha256=new.request_sha256,
+            created=moment,
+            updated=moment,
+            attempts=0,
+        )
+        try:
+            with self.database.transaction() as session:
+                session.add(job)
+        except IntegrityError as err:
+            # Two requests with one key at the same time: the first one made the job.
+            raise ServiceError(
+                409, "a request with this Idempotency-Key is under way: send it again"
+            ) from err
+        return job
+
+    def by_request(self, owner: str, key: str | None, sha256: str) -> Job | None:
+        """Return the job that an earlier request with this idempotency key made, if any.
+
+        Raises:
+            ServiceError: If that request had other content.
+        """
+        if key is None:
+            return None
+        known = select(Job).where(Job.owner == owner, Job.idempotency_key == key)
+        with self.database.transaction() as session:
+            job = session.scalar(known)
+        if job is not None and job.request_sha256 != sha256:
+            raise ServiceError(
+                422,
+                f"Idempotency-Key {key!r} was used for other files or options: "
+                "take another key for another request",
+            )
+        return job
+
+    def get(self, job_id: str, owner: str) -> Job:
+        """Return a job of this caller; raise ServiceError 404 for any other."""
+        with self.database.transaction() as session:
+            return _owned(session, job_id, owner)
+
+    def page(
+        self, owner: str, *, limit: int, cursor: str | None = None, status: str | None = None
+    ) -> JobsPage:
+        """Return jobs of a caller, the newest first.
+
+        Args:
+            owner: Whose jobs.
+            limit: Jobs a page.
+            cursor: `cursor` of the page before.
+            status: Only jobs with this status.
+
+        Raises:
+            ServiceError: If the cursor is none of ours.
+        """
+        chosen = select(Job).where(Job.owner == owner)
+        if status is not None:
+            chosen = chosen.where(Job.status == status)
+        if cursor is not None:
+            chosen = chosen.where(tuple_(Job.created, Job.id) < tuple_(*_place(cursor)))
+        return self._page(chosen.order_by(Job.created.desc(), Job.id.desc()), limit)
+
+    def count_waiting(self, owner: str) -> int:
+        """Return how many jobs of a caller wait or run."""
+        waiting = select(func.count()).where(Job.owner == owner, Job.status.in_(WAITING))
+        with self.database.transaction() as session:
+            return session.scalar(waiting) or 0
+
+    def dismiss(self, job_id: str, owner: str) -> Job:
+        """Stop a job that waits or runs; one that has ended stays as it is.
+
+        Raises:
+            ServiceError: 404 if it is not there, or another caller's.
+        """
+        with self.database.transaction() as session:
+            _owned(session, job_id, owner)
+            stopped = update(Job).where(Job.id == job_id, Job.status.in_(WAITING))
+            session.execute(stopped.values(status=DISMISSED, **_ended()))
+        return self.get(job_id, owner)
+
+    def remove(self, job_id: str, owner: str) -> None:
+        """Forget a job that has ended; raise ServiceError 404 if it is not there."""
+        with self.database.transaction() as session:
+            job = _owned(session, job_id, owner)
+            for upload in session.scalars(select(Upload).where(Upload.job == job_id)):
+                session.delete(upload)
+            session.delete(job)
+
+    def claim(self, job_id: str, worker: str, *, lease_s: float) -> Job | None:
+        """Take an accepted job for a worker; None where another was faster or it is dismissed."""
+        taken = update(Job).where(Job.id == job_id, Job.status == ACCEPTED)
+        moment = now()
+        values = {
+            "status": RUNNING,
+            "worker": worker,
+            "attempts": Job.attempts + 1,
+            "started": func.coalesce(Job.started, moment),
+            "updated": moment,
+            "lease_until": moment + dt.timedelta(seconds=lease_s),
+        }
+        with self.database.transaction() as session:
+            if not _changed(session, taken.values(**values)):
+                return None
+            return session.get(Job, job_id)
+
+    def holds(self, job_id: str, worker: str) -> bool:
+        """Return whether a worker still has a job: not dismissed, nor gone to another."""
+        held = select(Job.id).where(*_held(job_id, worker))
+        with self.database.transaction() as session:
+            return session.scalar(held) is not None
+
+    def is_wanted(self, job_id: str) -> bool:
+        """Return whether anybody still wants a job: it is there and was not dismissed."""
+        wanted = select(Job.id).where(Job.id == job_id, Job.status != DISMISSED)
+        with self.database.transaction() as session:
+            return session.scalar(wanted) is not None
+
+    def renew(
+        self, job_id: str, worker: str, *, lease_s: float, progress: Mapping[str, Any] | None
+    ) -> bool:
+        """Renew a worker's lease and keep what it told; False where it lost the job."""
+        moment = now()
+        values = {"updated": moment, "lease_until": moment + dt.timedelta(seconds=lease_s)}
+        if progress is not None:
+            values["progress"] = dict(progress)  # type: ignore[assignment]  # a JSON column
+        return self._end(update(Job).where(*_held(job_id, worker)).values(**values))
+
+    def succeed(self, job_id: str, worker: str, result: Mapping[str, Any]) -> bool:
+        """End a job well; False where the worker lost it, and nothing was changed."""
+        done = update(Job).where(*_held(job_id, worker))
+        return self._end(done.values(status=SUCCESSFUL, result=dict(result), **_ended()))
+
+    def fail(self, job_id: str, worker: str, problem: Problem) -> bool:
+        """End a job badly; False where the worker lost it, and nothing was changed."""
+        failed = update(Job).where(*_held(job_id, worker))
+        return self._end(
+            failed.values(status=FAILED, problem=problem.model_dump(exclude_none=True), **_ended())
+        )
+
+    def give_back(self, job_id: str, worker: str, *, counted: bool, max_attempts: int) -> bool:
+        """Put a worker's job back for others; one begun too often fails instead.
+
+        Args:
+            job_id: The job.
+            worker: Who holds it.
+            counted: Whether this attempt counts: not where the worker is told to stop.
+            max_attempts: How often a job may be begun.
+        """
+        with self.database.transaction() as session:
+            job = session.scalar(select(Job).where(*_held(job_id, worker)))
+            if job is None:
+                return False
+            job.attempts -= not counted
+            return _put_back(session, job, max_attempts)
+
+    def put_back_expired(self, *, max_attempts: int) -> list[str]:
+        """Put back the jobs whose workers give no sign of life; return those to be done again."""
+        expired = select(Job).where(Job.status == RUNNING, Job.lease_until < now())
+        with self.database.transaction() as session:
+            jobs = list(session.scalars(expired))
+            return [job.id for job in jobs if _put_back(session, job, max_attempts)]
+
+    def accepted(self, *, limit: int) -> list[str]:
+        """Return the jobs that wait for a worker, the oldest first."""
+        waiting = select(Job.id).where(Job.status == ACCEPTED).order_by(Job.created).limit(limit)
+        with self.database.transaction() as session:
+            return list(session.scalars(waiting))
+
+    def _end(self, change: Update) -> bool:
+        with self.database.transaction() as session:
+            return _changed(session, change)
+
+    def _page(self, chosen: "Select[tuple[Job]]", limit: int) -> JobsPage:
+        with self.database.transaction() as session:
+            jobs = list(session.scalars(chosen.limit(limit + 1)))
+        more = len(jobs) > limit
+        return JobsPage(jobs=jobs[:limit], cursor=_cursor(jobs[limit - 1]) if more else None)
+
+
+def _owned(session: Session, job_id: str, owner: str) -> Job:
+    job = session.scalar(select(Job).where(Job.id == job_id, Job.owner == owner))
+    if job is None:
+        raise not_found("assessment")
+    return job
+
+
+def _held(job_id: str, worker: str) -> tuple[Any, ...]:
+    return Job.id == job_id, Job.status == RUNNING, Job.worker == worker
+
+
+def _changed(session: Session, change: Update) -> bool:
+    # The ORM's answer to an UPDATE is a cursor's, which its signature does not say.
+    return cast("CursorResult[Any]", session.execute(change)).rowcount == 1
+
+
+def _ended() -> dict[str, Any]:
+    return {"finished": now(), "updated": now(), "worker": None, "lease_until": None}
+
+
+def _put_back(session: Session, job: Job, max_attempts: int) -> bool:
+    """Put one running job back; False where it failed, or somebody else was faster."""
+    held = update(Job).where(
+        Job.id == job.id, Job.status == RUNNING, Job.lease_until == job.lease_until
+    )
+    if job.attempts >= max_attempts:
+        problem = Problem(
+            title="Internal Server Error",
+            status=500,
+            detail=f"its worker ended {job.attempts} times without a word: the scene may need "
+            "more memory than there is",
+        )
+        values = {"status": FAILED, "problem": problem.model_dump(exclude_none=True)} | _ended()
+        _changed(session, held.values(**values))
+        return False
+    values = {"status": ACCEPTED, "worker": None, "lease_until": None, "updated": now()}
+    return _changed(session, held.values(attempts=job.attempts, **values))
+
+
+def _cursor(job: Job) -> str:
+    text = f"{utc(job.created).isoformat()} {job.id}"
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def _place(cursor: str) -> tuple[dt.datetime, str]:
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        moment, job_id = base64.urlsafe_b64decode(padded).decode().split(" ")
+        return dt.datetime.fromisoformat(moment), job_id
+    except ValueError as err:
+        raise ServiceError(
+            422, f"cursor {cursor[:80]!r} is none of this service: take the link `next`"
+        ) from err
