@@ -5,11 +5,23 @@ from contextlib import asynccontextmanager
 
 from fastapi import APIRouter, FastAPI
 
+from api.atlas import Atlas
 from api.folders import ServiceFolders
 from api.hardening import harden_gdal
 from api.problems import handle_problems
 from api.queue import JobQueue
-from api.routes import assessments, events, page, results, uploads
+from api.routes import (
+    assessments,
+    chips,
+    events,
+    items,
+    ogc,
+    page,
+    processes,
+    results,
+    tiles,
+    uploads,
+)
 from api.service import Service
 from api.settings import ServiceSettings, read_service_settings
 from api.store.database import Database
@@ -23,6 +35,11 @@ ROUTERS: tuple[APIRouter, ...] = (
     events.router,
     results.router,
     page.router,
+    tiles.router,
+    items.router,
+    chips.router,
+    ogc.router,
+    processes.router,
 )
 """One line for each file in `routes/`, in the order of the document."""
 
@@ -46,6 +63,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
         jobs=JobStore(database),
         uploads=UploadStore(database),
         queue=JobQueue(settings.queue),
+        atlas=Atlas(),
     )
 
     @asynccontextmanager

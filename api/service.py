@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from fastapi import Request
 
+from api.atlas import Atlas
 from api.folders import ServiceFolders
 from api.queue import JobQueue
 from api.settings import ServiceSettings
@@ -22,6 +23,7 @@ class Service:
     jobs: JobStore
     uploads: UploadStore
     queue: JobQueue
+    atlas: Atlas
 
 
 def service_of(request: Request) -> Service:

@@ -46,7 +46,7 @@ class Pictures:
         after = self.scene.read_chips(windows, size_px=size_px)
         if self.pre is None:
             return after
-        there = _other_windows(windows, self.scene, self.pre, _offset(self.shift, self.scene))
+        there = _other_windows(windows, self.scene, self.pre, crs_offset(self.shift, self.scene))
         before = self.pre.read_chips(there, size_px=size_px)
         images, valid = (*after.images, *before.images), after.valid & before.valid
         if not valid.all():
@@ -71,7 +71,7 @@ def open_pre(
     Raises:
         SceneError: If it cannot be opened as a scene.
     """
-    return Scene.open(path, options, onto=_grid(scene, _offset(shift, scene)))
+    return Scene.open(path, options, onto=_grid(scene, crs_offset(shift, scene)))
 
 
 def _other_windows(
@@ -93,7 +93,7 @@ def _other_windows(
     ]
 
 
-def _offset(shift: Shift | None, scene: Scene) -> tuple[float, float]:
+def crs_offset(shift: Shift | None, scene: Scene) -> tuple[float, float]:
     """Return what leads from a place to where the earlier picture shows it, in units of the CRS."""
     if shift is None or not shift.corrected:
         return 0.0, 0.0

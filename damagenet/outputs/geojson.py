@@ -38,7 +38,8 @@ def write_geojson(path: Path, layer: VectorLayer, batches: Iterable[Batch]) -> N
         file.write(f'{{"type":"FeatureCollection","damagenet":{said},"features":[')
         separator = "\n"
         for batch in batches:
-            for feature in _features(batch, layer.types.names, to_lonlat):
+            placed = lonlat_geometries(batch.geometry, to_lonlat)
+            for feature in feature_texts(batch.table, placed):
                 file.write(separator + feature)
                 separator = ",\n"
         file.write("\n]}\n")
@@ -60,14 +61,25 @@ def lonlat_geometries(geometry: Geometries, to_lonlat: Transformer) -> Geometrie
     return oriented
 
 
-def _features(batch: Batch, names: list[str], to_lonlat: Transformer) -> Iterator[str]:
-    geometries = shapely.to_geojson(lonlat_geometries(batch.geometry, to_lonlat))
-    keys = [_json_texts([name])[0].replace("%", "%%") for name in names]
+def feature_texts(
+    table: pa.Table, placed: Geometries, ids: list[str] | None = None
+) -> Iterator[str]:
+    """Yield each record as a GeoJSON feature.
+
+    Args:
+        table: Its columns are the properties, in their order.
+        placed: Geometries of `lonlat_geometries`, one for each row.
+        ids: The features' own ids; without them they have none.
+    """
+    geometries = shapely.to_geojson(placed)
+    keys = [_json_texts([name])[0].replace("%", "%%") for name in table.column_names]
     properties = ",".join(f"{key}:%s" for key in keys)
-    feature = f'{{"type":"Feature","properties":{{{properties}}},"geometry":%s}}'
-    values = [_json_texts(_values(column)) for column in batch.table.columns]
+    known = "" if ids is None else '"id":%s,'
+    feature = f'{{"type":"Feature",{known}"properties":{{{properties}}},"geometry":%s}}'
+    values = [_json_texts(_values(column)) for column in table.columns]
     places = [geometry or "null" for geometry in geometries]
-    return (feature % row for row in zip(*values, places, strict=True))
+    columns = values if ids is None else [_json_texts(ids), *values]
+    return (feature % row for row in zip(*columns, places, strict=True))
 
 
 def _json_texts(values: list[object] | list[str]) -> list[str]:

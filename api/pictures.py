@@ -1,0 +1,63 @@
+"""Pictures as answers: drawn in their turn, and not drawn again for who has them already."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import Request, Response
+
+from api.atlas import ShownMap
+from api.map_index import Layer, MapScene
+from api.maptiles import MEDIA_TYPES, Ending, View, draw, encode, nothing
+from api.problems import problems
+from api.routes import service_of
+from damagenet import __version__
+
+KEPT_S = 86_400
+"""How long a browser may keep a picture of a finished job."""
+
+PICTURE: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The picture; transparent where there is none.",
+        "content": {
+            kind: {"schema": {"type": "string", "format": "binary"}}
+            for kind in MEDIA_TYPES.values()
+        },
+    },
+    304: {"description": "Unchanged, by `If-None-Match`."},
+    **problems(404, 409, 422),
+}
+"""What addresses of pictures answer, for the OpenAPI document."""
+
+
+async def answer_picture(
+    request: Request,
+    shown: ShownMap,
+    *,
+    scenes: Sequence[MapScene],
+    layer: Layer,
+    view: View,
+    ending: Ending,
+) -> Response:
+    """Return a view of a layer as a file, or 304 where the caller has it."""
+    tag = _tag(shown, scenes, layer, view, ending)
+    headers = {"ETag": tag, "Cache-Control": f"private, max-age={KEPT_S}"}
+    known = request.headers.get("if-none-match", "")
+    if tag in known or known.strip() == "*":
+        return Response(status_code=304, headers=headers)
+
+    def picture() -> bytes:
+        pixels = draw(shown.folder, scenes, layer, view)
+        return nothing(view.size_px, ending) if pixels is None else encode(pixels, ending)
+
+    content = await service_of(request).atlas.draw(picture)
+    return Response(content, media_type=MEDIA_TYPES[ending], headers=headers)
+
+
+def _tag(
+    shown: ShownMap, scenes: Sequence[MapScene], layer: Layer, view: View, ending: Ending
+) -> str:
+    """Return the entity tag of a picture: the same while map, program and question are."""
+    stems = [scene.stem for scene in scenes]
+    told = f"{__version__} {shown.version} {layer} {stems} {view} {ending}"
+    return f'"{hashlib.sha256(told.encode()).hexdigest()[:32]}"'
