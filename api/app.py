@@ -7,18 +7,25 @@ from fastapi import APIRouter, FastAPI
 
 from api.atlas import Atlas
 from api.folders import ServiceFolders
-from api.hardening import harden_gdal
+from api.headers import SafeHeaders
+from api.hosts import KnownHosts
+from api.limits import Limiter
+from api.logs import RequestLog
+from api.metrics import Metrics
 from api.problems import handle_problems
 from api.queue import JobQueue
 from api.routes import (
     assessments,
     chips,
     events,
+    health,
     items,
+    models,
     ogc,
     page,
     processes,
     results,
+    session,
     tiles,
     uploads,
 )
@@ -26,6 +33,7 @@ from api.service import Service
 from api.settings import ServiceSettings, read_service_settings
 from api.store.database import Database
 from api.store.jobs import JobStore
+from api.store.keys import KeyStore
 from api.store.uploads import UploadStore
 from damagenet import __version__
 
@@ -40,12 +48,18 @@ ROUTERS: tuple[APIRouter, ...] = (
     chips.router,
     ogc.router,
     processes.router,
+    models.router,
+    session.router,
+    health.router,
 )
 """One line for each file in `routes/`, in the order of the document."""
 
 
 def create_app(settings: ServiceSettings | None = None) -> FastAPI:
     """Return an application that serves one data folder.
+
+    What holds for a whole process is left to whoever starts it: `harden_gdal` and `set_up_logs`,
+    as `serve` calls them.
 
     Args:
         settings: Settings; without them those of the environment.
@@ -54,7 +68,6 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
         ConfigError: If settings are wrong, or the database or the queue does not answer.
     """
     settings = settings or read_service_settings()
-    harden_gdal()
     database = Database(settings.database)
     service = Service(
         settings=settings,
@@ -64,6 +77,9 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
         uploads=UploadStore(database),
         queue=JobQueue(settings.queue),
         atlas=Atlas(),
+        keys=KeyStore(database),
+        limits=Limiter(settings.requests_per_minute, settings.concurrent_requests),
+        metrics=Metrics(database),
     )
 
     @asynccontextmanager
@@ -75,6 +91,15 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
     app = FastAPI(title="damagenet", version=__version__, lifespan=lifespan)
     app.state.service = service
     handle_problems(app)
+    _protect(app, service)
     for router in ROUTERS:
         app.include_router(router)
     return app
+
+
+def _protect(app: FastAPI, service: Service) -> None:
+    """Put around an application what every request passes; the last one is the outermost."""
+    if not service.settings.require_keys:
+        app.add_middleware(KnownHosts, allowed=service.settings.allowed_hosts)
+    app.add_middleware(SafeHeaders)
+    app.add_middleware(RequestLog, watch=service.metrics.count)

@@ -1,11 +1,132 @@
-"""What an uploaded file may be."""
+"""What a file that was sent may be, told from its content before anything works with it."""
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from api.folders import Role
+from api.image_inspection import inspect_image
+from api.problems import ServiceError
 from api.settings import ServiceSettings
+from api.vector_inspection import inspect_vectors
+from api.zipped_vectors import rezip
+from damagenet.errors import DamageNetError
+
+HEAD_BYTES = 4096
+SHAPEFILE = "Shapefile"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """A kind of file that may be sent."""
+
+    name: str
+    """What people call it."""
+    suffixes: tuple[str, ...]
+    """Endings under which the engine takes it for this kind."""
+    use: Literal["image", "vectors", "zip"]
+    magic: tuple[bytes, ...] = ()
+    """How the file begins; without any, its text is looked at."""
+
+
+KINDS = (
+    Kind(
+        name="GeoTIFF",
+        suffixes=(".tif", ".tiff"),
+        use="image",
+        magic=(b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"),
+    ),
+    Kind(name="PNG", suffixes=(".png",), use="image", magic=(b"\x89PNG\r\n\x1a\n",)),
+    Kind(name="JPEG", suffixes=(".jpg", ".jpeg"), use="image", magic=(b"\xff\xd8\xff",)),
+    Kind(name="GeoPackage", suffixes=(".gpkg",), use="vectors", magic=(b"SQLite format 3\x00",)),
+    Kind(name="FlatGeobuf", suffixes=(".fgb",), use="vectors", magic=(b"fgb\x03fgb",)),
+    Kind(name="GeoParquet", suffixes=(".parquet", ".geoparquet"), use="vectors", magic=(b"PAR1",)),
+    Kind(name="zipped vectors", suffixes=(".zip",), use="zip", magic=(b"PK\x03\x04",)),
+    Kind(name="GeoJSON", suffixes=(".geojson", ".json"), use="vectors"),
+    Kind(name="CSV", suffixes=(".csv",), use="vectors"),
+)
+USES: dict[Role, tuple[str, ...]] = {
+    "image": ("image",),
+    "pre": ("image",),
+    "buildings": ("vectors", "zip"),
+    "exclude": ("image", "vectors", "zip"),
+}
+"""What each role takes."""
 
 
 def inspect_upload(path: Path, role: Role, settings: ServiceSettings) -> Path:
-    """Return the file to use of an uploaded one; raise ServiceError where it is refused."""
+    """Look into a file that was sent, without decoding its pixels, and return the file to use.
+
+    A zipped vector set is replaced by a file that holds nothing else: `NAME.shp.zip`, or the one
+    GeoPackage, GeoJSON or the like that it held. All other files stay as they are.
+
+    Args:
+        path: The file, under its cleaned name (`api.names.clean_name`).
+        role: What it is for.
+        settings: Limits of the service.
+
+    Raises:
+        ServiceError: 413 where a limit is passed, 422 where the file is of a kind that is not
+            taken or is damaged. The sentence names the file but no folder.
+    """
+    try:
+        kind = _kind(path, role)
+        if kind.use == "image":
+            inspect_image(path, kind.name, settings)
+        elif kind.use == "vectors":
+            inspect_vectors(path, kind.name, settings)
+        else:
+            path = rezip(path, settings)
+            shapefile = path.name.endswith(".shp.zip")
+            inspect_vectors(path, SHAPEFILE if shapefile else _kind(path, role).name, settings)
+    except ServiceError as err:
+        raise ServiceError(err.status, _without_folder(err, path)) from err
+    except DamageNetError as err:
+        raise ServiceError(422, _without_folder(err, path)) from err
     return path
+
+
+def _kind(path: Path, role: Role) -> Kind:
+    kind = _kind_of_content(path)
+    wanted = [kind for kind in KINDS if kind.use in USES[role]]
+    if kind is None or kind not in wanted:
+        found = f"a {kind.name}" if kind else "of another kind"
+        names = ", ".join(kind.name for kind in wanted)
+        raise ServiceError(422, f"{path.name} is {found}; {role} takes: {names}")
+    if path.suffix.lower() not in kind.suffixes and not (
+        kind.use == "image" and path.suffix.lower() in _image_suffixes()
+    ):
+        raise ServiceError(
+            422,
+            f"{path.name} holds {kind.name}, which its name does not say: "
+            f"name it {' or '.join(kind.suffixes)}",
+        )
+    return kind
+
+
+def _image_suffixes() -> tuple[str, ...]:
+    return tuple(suffix for kind in KINDS if kind.use == "image" for suffix in kind.suffixes)
+
+
+def _kind_of_content(path: Path) -> Kind | None:
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    for kind in KINDS:
+        if head.startswith(kind.magic or (b"\x00never",)):
+            return kind
+    return _kind_of_text(head, path.suffix.lower())
+
+
+def _kind_of_text(head: bytes, suffix: str) -> Kind | None:
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if not text or b"\x00" in head or text.startswith(b"<"):
+        return None  # nothing, another kind, or XML: SVG, HTML, VRT
+    by_name = {kind.name: kind for kind in KINDS}
+    if text.startswith(b"{"):
+        return by_name["GeoJSON"]
+    return by_name["CSV"] if suffix == ".csv" else None
+
+
+def _without_folder(error: DamageNetError, path: Path) -> str:
+    """Return the sentence of an error with the file's name in place of its path."""
+    return str(error).replace(str(path), path.name).replace(f"{path.parent}/", "")

@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 
+from api.headers import safe_headers
 from damagenet.errors import (
     BundleError,
     ConfigError,
@@ -99,7 +100,11 @@ def handle_problems(app: FastAPI) -> None:
     def fail(request: Request, error: Exception) -> JSONResponse:
         # The text of an unforeseen error may hold paths or secrets; the log has it.
         detail = "the service failed; the log tells why, under this request's id"
-        return respond(Problem(title=HTTPStatus(500).phrase, status=500, detail=detail), request)
+        problem = Problem(title=HTTPStatus(500).phrase, status=500, detail=detail)
+        # This answer passes none of what usually adds them.
+        headers = safe_headers(request.url.path, MEDIA_TYPE)
+        headers["X-Request-ID"] = getattr(request.state, "request_id", "unknown")
+        return respond(problem, request, headers)
 
 
 def respond(

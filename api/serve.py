@@ -15,6 +15,8 @@ import uvicorn
 
 from api.app import create_app
 from api.guard import require_keys_for
+from api.hardening import harden_gdal
+from api.logs import set_up_logs
 from api.settings import ServiceSettings
 from api.store.database import Database
 from damagenet.errors import ConfigError
@@ -40,9 +42,17 @@ def serve(settings: ServiceSettings, *, host: str, port: int, insecure: bool) ->
     database = Database(settings.database)
     settings = require_keys_for(host, settings, database, insecure=insecure)
     database.close()
+    set_up_logs()
+    harden_gdal()
     app = create_app(settings)
     listening = _listen(host, port)
-    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=int(END_S))
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=int(END_S),
+    )
     with workers_beside(settings):
         address = f"http://{_shown(host)}:{listening.getsockname()[1]}"
         sys.stderr.write(

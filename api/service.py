@@ -6,10 +6,13 @@ from fastapi import Request
 
 from api.atlas import Atlas
 from api.folders import ServiceFolders
+from api.limits import Limiter
+from api.metrics import Metrics
 from api.queue import JobQueue
 from api.settings import ServiceSettings
 from api.store.database import Database
 from api.store.jobs import JobStore
+from api.store.keys import KeyStore
 from api.store.uploads import UploadStore
 
 
@@ -24,6 +27,9 @@ class Service:
     uploads: UploadStore
     queue: JobQueue
     atlas: Atlas
+    keys: KeyStore
+    limits: Limiter
+    metrics: Metrics
 
 
 def service_of(request: Request) -> Service:

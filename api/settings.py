@@ -4,12 +4,22 @@ from pathlib import Path
 from typing import Annotated
 
 import yaml
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from damagenet.errors import ConfigError
 
 GIB = 2**30
+
+
+def _split_commas(value: object) -> object:
+    """Let `DAMAGENET_ALLOWED_HOSTS=a.org,b.org` be written as one word."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+CommaSeparated = BeforeValidator(_split_commas)
 
 
 class ServiceSettings(BaseSettings):
@@ -31,6 +41,9 @@ class ServiceSettings(BaseSettings):
     """Where networks run: auto, cpu, cuda or cuda:N."""
     require_keys: bool = False
     """Refuse requests without an API key; always so on addresses other than loopback."""
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode, CommaSeparated] = ()
+    """Names under which a service without keys may be called, `*` for any. IP addresses and names
+    without a dot always may: nobody else can let them point to this machine."""
     lease_s: Annotated[float, Field(gt=0, le=3600)] = 30.0
     """Seconds without a sign of life after which a worker's job goes to another one."""
     max_attempts: Annotated[int, Field(ge=1, le=100)] = 5
@@ -45,12 +58,16 @@ class ServiceSettings(BaseSettings):
     """Buildings or areas in one file."""
     max_vertices: Annotated[int, Field(gt=0)] = 50_000_000
     """Vertices in one file of buildings or areas."""
+    max_vector_bytes: Annotated[int, Field(gt=0)] = 2 * GIB
+    """Bytes of one file of buildings or areas, unpacked; the engine holds it in memory."""
     max_scenes: Annotated[int, Field(gt=0)] = 1_000
     """Scenes in one assessment."""
     max_jobs: Annotated[int, Field(gt=0)] = 100
     """Jobs of one key that wait or run at a time."""
     requests_per_minute: Annotated[int, Field(gt=0)] = 6_000
     """Requests of one key, or of one address where there are no keys."""
+    concurrent_requests: Annotated[int, Field(gt=0)] = 256
+    """Requests of one key, or of one address, that may be open at a time."""
     predict_queue_chips: Annotated[int, Field(gt=0)] = 4_096
     """Chips of `/v1/predict` that may wait for the network; beyond it the answer is 429."""
     predict_wait_ms: Annotated[float, Field(ge=0, le=1000)] = 2.0

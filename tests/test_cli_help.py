@@ -19,6 +19,7 @@ COMMANDS = (
     "models",
     "serve",
     "worker",
+    "keys",
     "demo",
     "data",
 )

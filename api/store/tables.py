@@ -1,4 +1,4 @@
-"""The tables: jobs, API keys, uploads in parts. The jobs table is the truth about every job."""
+"""The tables: jobs, API keys, sessions, uploads. The jobs table is the truth about every job."""
 
 import datetime as dt
 from typing import Any
@@ -71,6 +71,17 @@ class Key(Table):
     """read, write, admin; separated by blanks."""
     created: Mapped[dt.datetime]
     revoked: Mapped[dt.datetime | None]
+
+
+class BrowserSession(Table):
+    """A browser that showed a key and was given a cookie; the cookie itself is never kept."""
+
+    __tablename__ = "sessions"
+
+    token_sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    key: Mapped[str] = mapped_column(ForeignKey("keys.id"))
+    created: Mapped[dt.datetime]
+    expires: Mapped[dt.datetime]
 
 
 class Upload(Table):

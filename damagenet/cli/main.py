@@ -13,6 +13,7 @@ from damagenet.cli import (
     demo,
     evaluate,
     inspect,
+    keys,
     models,
     serve,
     study,
@@ -44,6 +45,7 @@ app.command("worker")(worker.command)
 app.command("demo")(demo.command)
 app.add_typer(activations.app, name="activations")
 app.add_typer(data.app, name="data")
+app.add_typer(keys.app, name="keys")
 app.add_typer(models.app, name="models")
 
 
