@@ -15,11 +15,13 @@ from api.metrics import Metrics
 from api.problems import handle_problems
 from api.queue import JobQueue
 from api.routes import (
+    again,
     assessments,
     chips,
     events,
     health,
     items,
+    labels,
     models,
     ogc,
     page,
@@ -51,6 +53,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     models.router,
     session.router,
     health.router,
+    labels.router,
+    again.router,
 )
 """One line for each file in `routes/`, in the order of the document."""
 

@@ -12,19 +12,25 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, TextIO
 
+from api.adapting import adapt_job
 from api.assessing import assess_job
 from api.folder_lock import alone_in
 from api.hardening import harden_gdal
 from api.orders import Order, Told
 from api.problems import Problem, problem_of
 from api.schemas import StepInTime
+from api.suggesting import suggest_job
 from damagenet.errors import DamageNetError
 
 logger = logging.getLogger(__name__)
 
 Tell = Callable[[StepInTime], None]
 
-PROCESSES: dict[str, Callable[[Order, Tell], dict[str, Any]]] = {"assess": assess_job}
+PROCESSES: dict[str, Callable[[Order, Tell], dict[str, Any]]] = {
+    "adapt": adapt_job,
+    "assess": assess_job,
+    "suggest": suggest_job,
+}
 """What a runner can do, by the job's process: takes an order, returns the job's result."""
 
 

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,9 @@ from data_prep.tile import HALF_TILE_DEGREES
 
 logger = logging.getLogger(__name__)
 
+READ, FITTED = 0.1, 0.8
+"""Share of the time that is over when labels are read, and when the weights are fitted."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Adapted:
@@ -45,13 +48,20 @@ class Adapted:
     logits: Floats
 
 
-def adapt(scenes: Sequence[Path], options: AdaptOptions, *, command: str = "") -> AdaptReport:
+def adapt(
+    scenes: Sequence[Path],
+    options: AdaptOptions,
+    *,
+    command: str = "",
+    progress: Callable[[float], None] | None = None,
+) -> AdaptReport:
     """Adapt a bundle to an event by labels, and write the new bundle.
 
     Args:
         scenes: Files of scenes after the event.
         options: Labels, model and the rest.
         command: The command that makes it, for the card.
+        progress: Called with the share of the work that is done, at each of its steps.
 
     Raises:
         ConfigError: If options are missing, or ask for what the model cannot do.
@@ -65,8 +75,12 @@ def adapt(scenes: Sequence[Path], options: AdaptOptions, *, command: str = "") -
     base = load_bundle(options.assess.bundle)
     check_options(options.assess, base.card)
     tiles, told = find_tiles(options.tiles, base)
+    tell = progress or _no_one
+    tell(0.0)
     labelled = read_labels(labels, scenes, options, base.card)
+    tell(READ)
     adapted = adapt_to(base, labelled, options, name=out.name)
+    tell(FITTED)
     own, task = learned_places(adapted.divided.fitted), None
     if tiles is not None:
         learned = pd.concat([learned_tiles(base.folder), own], ignore_index=True)
@@ -155,6 +169,10 @@ def read_labels(
     for reason, count in labelled.left_out.items():
         logger.warning("%s: %d labels are left out: %s", labels.name, count, reason)
     return labelled
+
+
+def _no_one(_share: float) -> None:
+    """Nobody asked how far the work is."""
 
 
 def _aside(adapted: Adapted, base: Bundle, seed: int) -> Comparison:
