@@ -15,6 +15,22 @@ FOR_EVER = "public, max-age=31536000, immutable"
 ASK_AGAIN = "no-cache"
 """Names under `assets/` hold a hash of the file and never change; all others may tomorrow."""
 
+POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "worker-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' data: blob:",
+        "connect-src 'self'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+        "base-uri 'none'",
+    )
+)
+"""What the page may load: itself, and what it asks the service for. A worker takes its policy from
+its own script, so scripts bear it as well."""
+
 NOT_BUILT = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>damagenet</title></head>
 <body><h1>The page is not built</h1>
@@ -46,4 +62,8 @@ def page_file(name: str = "") -> Response:
     if not path.is_relative_to(DIST) or not path.is_file():
         raise not_found("file of the page")
     lasting = path.parent == DIST / "assets"
-    return FileResponse(path, headers={"Cache-Control": FOR_EVER if lasting else ASK_AGAIN})
+    headers = {
+        "Cache-Control": FOR_EVER if lasting else ASK_AGAIN,
+        "Content-Security-Policy": POLICY,
+    }
+    return FileResponse(path, headers=headers)

@@ -141,7 +141,7 @@ export class DamageMap {
   private inSight(id: string): boolean {
     const layer = this.map.getLayer(id);
     const zoom = this.map.getZoom();
-    return layer !== undefined && layer.minzoom! <= zoom + 1 && zoom - 1 <= layer.maxzoom!;
+    return layer !== undefined && (layer.minzoom ?? 0) <= zoom + 1 && zoom - 1 <= (layer.maxzoom ?? 24);
   }
 
   /** Show or hide all units. */

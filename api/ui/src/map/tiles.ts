@@ -6,6 +6,7 @@ import type { Box, Tiles } from "./damage_map";
 export type Picture = "imagery" | "pre";
 
 interface TileJson {
+  tiles: string[];
   bounds?: Box;
   minzoom?: number;
   maxzoom?: number;
@@ -16,9 +17,10 @@ export async function pictureTiles(job: string, picture: Picture, stem: string |
   const scene = stem === null ? "" : `?scene=${encodeURIComponent(stem)}`;
   try {
     const said = await ask<TileJson>(jobAddress(job, `tiles/${picture}/tilejson.json${scene}`));
+    const ending = said.tiles[0]?.match(/\.(webp|jpg|png)/)?.[1] ?? "png";
     return {
       // The address in the document is the service's own, which a proxy may know under another name.
-      url: `${jobAddress(job, `tiles/${picture}/`)}{z}/{x}/{y}.png${scene}`,
+      url: `${jobAddress(job, `tiles/${picture}/`)}{z}/{x}/{y}.${ending}${scene}`,
       bounds: said.bounds ?? [-180, -85, 180, 85],
       minzoom: said.minzoom ?? 0,
       maxzoom: said.maxzoom ?? 20,

@@ -103,7 +103,8 @@ export interface Model {
   headline: string;
   sentence: string;
   licence: string;
-  nonCommercial: boolean;
+  /** What its licence forbids; empty where nothing is known to. */
+  warning: string;
   activation: string;
   inputs: string[];
 }

@@ -15,7 +15,8 @@ interface Picture {
 
 export function Chip({ result, id, side, before = false, alt = "" }: Picture): JSX.Element {
   const [absent, setAbsent] = useState("");
-  const address = result.address(`chips/${encodeURIComponent(id)}.png${before ? "?picture=pre" : ""}`);
+  const pixels = Math.min(512, Math.ceil(side * window.devicePixelRatio));
+  const address = result.address(`chips/${encodeURIComponent(id)}.png?size=${pixels}${before ? "&picture=pre" : ""}`);
   if (absent === address) return <span class="chip absent" style={{ width: `${side}px`, height: `${side}px` }} role={alt ? "note" : undefined}>{side > 100 ? "no picture" : ""}</span>;
   return <img class="chip" src={address} width={side} height={side} alt={alt} loading="lazy" decoding="async" onError={() => setAbsent(address)} />;
 }

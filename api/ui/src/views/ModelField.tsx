@@ -35,7 +35,7 @@ export function ModelField({ models, name, chosen, twoPictures, onName }: Field)
             {chosen.activation ? <div><dt>Activation</dt><dd>{chosen.activation}</dd></div> : null}
             <div><dt>Pictures</dt><dd>{chosen.inputs.includes("pre") ? "before and after" : "after"}</dd></div>
           </dl>
-          <p class="note">{chosen.nonCommercial ? <strong>Non-commercial use only. </strong> : null}Licence: {chosen.licence}.</p>
+          <p class="note">{chosen.warning ? <strong>{chosen.warning} </strong> : null}Licence: {chosen.licence}.</p>
           {lacking ? <p class="trouble">This model compares two pictures: add a scene before the storm.</p> : null}
         </div>
       ) : null}
