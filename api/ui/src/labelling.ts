@@ -9,6 +9,9 @@ import { Refusal, ask, sentenceOf, withJson } from "./service/requests";
 
 export type Answered = "damaged" | "undamaged" | null;
 
+/** What of the model an adaptation may change: its last layer, or what an inner test finds best. */
+export type Learn = "head" | "best";
+
 export class Labelling {
   /** Whether the service takes labels at all. */
   readonly available = signal(false);
@@ -89,9 +92,9 @@ export class Labelling {
   }
 
   /** Begin to adapt the model to the labels; returns the job. */
-  async adapt(name: string): Promise<Job> {
+  async adapt(name: string, learn: Learn): Promise<Job> {
     await this.sending;
-    return ask<Job>(this.result.address("adapt"), withJson("POST", { name }));
+    return ask<Job>(this.result.address("adapt"), withJson("POST", { name, learn }));
   }
 }
 

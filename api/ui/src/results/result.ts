@@ -84,16 +84,16 @@ export class Result {
     }
   }
 
-  /** One scene has its summary in the run's folder; of several, the first one that was assessed. */
+  /** The summary of the one scene; of several, of the first: model and words are the same for all. */
   private async readSummary(): Promise<Summary | null> {
-    for (const path of ["results/summary.json", ...this.stems.map((stem) => `results/scenes/${encodeURIComponent(stem)}/summary.json`)]) {
-      try {
-        return await ask<Summary>(this.address(path));
-      } catch {
-        continue;
-      }
+    const scenes = this.job.result?.scenes ?? [];
+    const path = scenes.length > 1 ? `results/scenes/${encodeURIComponent(scenes[0]!.stem)}/summary.json` : "results/summary.json";
+    try {
+      return await ask<Summary>(this.address(path));
+    } catch {
+      // Words and counts of the job itself have to do.
+      return null;
     }
-    return null;
   }
 
   close(): void {

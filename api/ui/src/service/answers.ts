@@ -46,6 +46,7 @@ export interface AssessResult {
   /** Of an adaptation: whose labels, and what they changed. */
   assessment?: string;
   name?: string;
+  base?: string;
   why?: string;
   labels?: { used: number; fitted: number; aside: number; aside_random: number };
   aside?: Comparison;

@@ -32,6 +32,7 @@ export function Adapted({ job }: { job: Job }): JSX.Element {
   return (
     <section class="card narrow" aria-labelledby="adapted">
       <h1 id="adapted">The model {said.name} is ready</h1>
+      <p class="note">Adapted from {said.base}.</p>
       {said.labels ? <p>Fitted to {said.labels.fitted} labels; {said.labels.aside} were kept aside to score it{said.labels.aside_random === said.labels.aside && said.labels.aside ? ", all drawn at random" : ""}.</p> : null}
       {said.aside ? <Scores aside={said.aside} /> : null}
       {said.why ? <p class="note">{said.why}</p> : null}

@@ -1,9 +1,10 @@
 /** The frame of the page: its head, the one view that is open, what is said aloud. */
 
 import type { ComponentChildren, JSX } from "preact";
-import { useEffect } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import type { Place } from "../address";
-import { needsKey } from "../service/requests";
+import { needsKey, sentenceOf } from "../service/requests";
+import { closeSession, readSession, session } from "../service/session";
 import { announcement, go, place } from "../state";
 import { theme, toggleTheme } from "../theme";
 import { JobList } from "./JobList";
@@ -23,6 +24,10 @@ export function App(): JSX.Element {
     document.title = `${TITLES[page]} · damagenet`;
     document.getElementById("main")?.focus({ preventScroll: true });
   }, [page, job]);
+  const [trouble, setTrouble] = useState("");
+  useEffect(() => {
+    readSession().catch((error: unknown) => setTrouble(sentenceOf(error)));
+  }, []);
   return (
     <>
       <a class="skip" href="#main" onClick={toMain}>Skip to content</a>
@@ -32,16 +37,23 @@ export function App(): JSX.Element {
           <PageLink to="start">New assessment</PageLink>
           <PageLink to="jobs">Assessments</PageLink>
         </nav>
+        {session.value?.key ? <button type="button" class="quiet" onClick={() => void closeSession()}>Leave</button> : null}
         <button type="button" class="quiet" onClick={toggleTheme}>
           {theme.value === "dark" ? "Light mode" : "Dark mode"}
         </button>
       </header>
       <main id="main" tabIndex={-1} class={page}>
-        {needsKey.value ? <KeyEntry /> : page === "start" ? <Start /> : page === "jobs" ? <JobList /> : <JobView key={job} id={job!} />}
+        {trouble ? <p class="trouble" role="alert">{trouble}</p> : null}
+        {needsKey.value ? <KeyEntry /> : session.value ? <View page={page} job={job} /> : null}
       </main>
       <div class="unseen" role="status" aria-live="polite">{announcement.value}</div>
     </>
   );
+}
+
+function View({ page, job }: Pick<Place, "page" | "job">): JSX.Element {
+  if (page === "start") return <Start />;
+  return page === "jobs" ? <JobList /> : <JobView key={job} id={job!} />;
 }
 
 /** The hash belongs to the view, so that this link may not change it. */

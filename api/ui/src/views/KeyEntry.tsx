@@ -2,7 +2,8 @@
 
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import { address, needsKey, send, sentenceOf, withJson } from "../service/requests";
+import { sentenceOf } from "../service/requests";
+import { openSession } from "../service/session";
 
 export function KeyEntry(): JSX.Element {
   const [trouble, setTrouble] = useState("");
@@ -13,8 +14,7 @@ export function KeyEntry(): JSX.Element {
     const key = String(new FormData(event.target as HTMLFormElement).get("key")).trim();
     setBusy(true);
     try {
-      await send(address("v1/session"), withJson("POST", { key }));
-      needsKey.value = false;
+      await openSession(key);
     } catch (error) {
       setTrouble(sentenceOf(error));
     }

@@ -2,7 +2,7 @@
 
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import type { Labelling } from "../labelling";
+import type { Labelling, Learn } from "../labelling";
 import type { Result } from "../results/result";
 import { sentenceOf } from "../service/requests";
 import { go } from "../state";
@@ -42,9 +42,9 @@ function Adapt({ result, labelling, missing }: { result: Result; labelling: Labe
   const [trouble, setTrouble] = useState("");
   async function submit(event: SubmitEvent): Promise<void> {
     event.preventDefault();
-    const name = String(new FormData(event.target as HTMLFormElement).get("name")).trim();
+    const filled = new FormData(event.target as HTMLFormElement);
     try {
-      const job = await labelling.adapt(name);
+      const job = await labelling.adapt(String(filled.get("name")).trim(), String(filled.get("learn")) as Learn);
       go({ page: "job", job: job.jobID });
     } catch (error) {
       setTrouble(sentenceOf(error));
@@ -55,6 +55,13 @@ function Adapt({ result, labelling, missing }: { result: Result; labelling: Labe
       <label class="field">
         Adapt the model, as
         <input name="name" required maxLength={60} defaultValue={suggestedName(result)} />
+      </label>
+      <label class="field">
+        What may change
+        <select name="learn">
+          <option value="head">its last layer: a minute or so</option>
+          <option value="best">what helps most: many minutes</option>
+        </select>
       </label>
       <button class="main" disabled={missing > 0}>Adapt</button>
       {missing ? <p class="note">{many(missing, "label")} more are needed, of both kinds.</p> : null}

@@ -26,6 +26,8 @@ export function MapView({ result, labelling, map }: View): JSX.Element {
   const frame = useRef<HTMLDivElement>(null);
   const before = useSignal<Tiles | null>(null);
   const failed = useSignal("");
+  /** Whether all that can be seen is drawn; said in the document for whoever waits for it. */
+  const drawn = useSignal(false);
   const units = result.units.value;
 
   useEffect(() => {
@@ -54,16 +56,20 @@ export function MapView({ result, labelling, map }: View): JSX.Element {
       const box = around(units, picture);
       if (!place.value.camera && box) made.fit(box, true);
       map.value = made;
+      made.map.on("idle", () => (drawn.value = true));
+      made.map.on("movestart", () => (drawn.value = false));
+      made.map.triggerRepaint();
     });
     return () => {
       gone = true;
       map.value = null;
+      drawn.value = false;
       for (const stop of stops.reverse()) stop();
     };
   }, [units, place.value.scene]);
 
   return (
-    <section class={`map-frame${drawingHint.value ? " drawing" : ""}`} aria-label="Map">
+    <section class={`map-frame${drawingHint.value ? " drawing" : ""}`} aria-label="Map" data-state={drawn.value ? "drawn" : "drawing"} aria-busy={!drawn.value && !failed.value}>
       <div class="map" ref={frame} />
       {map.value && before.value ? <Swipe map={map.value} tiles={before.value} result={result} /> : null}
       {map.value ? <HoverTip map={map.value} result={result} /> : null}

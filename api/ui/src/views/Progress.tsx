@@ -41,7 +41,8 @@ export function Progress({ job, trouble }: { job: Job; trouble: string }): JSX.E
       <progress max={100} value={job.status === "accepted" ? undefined : job.progress} aria-labelledby="stage" />
       <dl class="facts">
         {step && step.scenes > 1 ? <Fact name="Scene">{`${step.number} of ${step.scenes}`}</Fact> : null}
-        {step?.units_total ? <Fact name="Units">{`${count(step.units_done)} of ${count(step.units_total)}`}</Fact> : null}
+        <Fact name="Done">{`${job.progress} %`}</Fact>
+        {step?.units_total && step.stage !== "adapting" ? <Fact name="Units">{`${count(step.units_done)} of ${count(step.units_total)}`}</Fact> : null}
         {speed ? <Fact name="Speed">{`${count(Math.round(speed))} units/s`}</Fact> : null}
         <Fact name="Time left">{step?.seconds_left == null ? "not known yet" : `about ${duration(step.seconds_left)}`}</Fact>
         <Fact name="Model">{job.model}</Fact>
