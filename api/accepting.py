@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
+from api.chip_limit import check_chips
 from api.folders import JobFolder, Role
 from api.form import ROLES, UPLOADS, read_options, read_uploads
 from api.inputs import link_input
@@ -60,7 +61,9 @@ def accept(service: Service, asked: Asked) -> Job:
     files = {role: list(sent) for role, sent in asked.received.files.items()}
     for role, sent in _announced(service, asked.owner, uploads).items():
         files.setdefault(role, []).extend(sent)
-    inputs = {role: [one.model_dump() for one in sent] for role, sent in files.items() if sent}
+    inputs: dict[str, Any] = {
+        role: [one.model_dump() for one in sent] for role, sent in files.items() if sent
+    }
     request_sha256 = _hash({"fields": fields, "inputs": inputs})
     known = service.jobs.by_request(asked.owner, asked.idempotency_key, request_sha256)
     if known is not None:
@@ -70,6 +73,7 @@ def accept(service: Service, asked: Asked) -> Job:
     _link_uploads(service, asked.owner, uploads, folder)
     _inspect(service, folder)
     options = read_options(fields, folder, service.folders.models_of(asked.owner))
+    check_chips(folder, options, service.settings)
     job = service.jobs.create(
         NewJob(
             id=asked.job_id,

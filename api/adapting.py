@@ -1,5 +1,6 @@
 """A job of the process `adapt`: a bundle fitted to an event by the labels of an assessment."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,8 @@ from filelock import FileLock, Timeout
 
 from api.bundles import model_folder
 from api.labels import DAMAGED, FIELD, UNDAMAGED
-from api.models import check_name
+from api.models import check_name, taken
 from api.orders import Order
-from api.problems import ServiceError
 from api.schemas import StepInTime
 from api.suggesting import picture_before
 from damagenet.adapt.adapt import adapt
@@ -21,6 +21,8 @@ from damagenet.config import make_settings
 
 CARRIED = ("bands", "clouds", "min_valid", "force_coarse")
 """Options of an assessment that say how its scenes are read, and hold for the adaptation too."""
+TOLD_FROM = 0.13
+"""Share of the work from which its pace tells how long the rest takes."""
 LEFT_OUT = {"bundle", "command"}
 """Fields of the report that speak of the server."""
 
@@ -37,7 +39,6 @@ def adapt_job(order: Order, tell: Callable[[StepInTime], None]) -> dict[str, Any
         DamageNetError: As `adapt` does; 409 if there is a model of the name.
     """
     name = order.options["name"]
-    check_name(name)
     out = order.models / name
     order.models.mkdir(parents=True, exist_ok=True)
     try:
@@ -53,16 +54,11 @@ def adapt_job(order: Order, tell: Callable[[StepInTime], None]) -> dict[str, Any
     }
 
 
-def taken(name: str) -> ServiceError:
-    """Return the answer where the caller has a model of this name."""
-    return ServiceError(409, f"you have a model {name} already: choose another name")
-
-
 def _adapt(order: Order, out: Path, tell: Callable[[StepInTime], None]) -> AdaptReport:
     command = f"adaptation {order.job_id} of assessment {order.options['assessment']}"
     ours = (out / CARD_FILE).exists() and read_card(out).command == command
-    if out.exists() and not ours:
-        raise taken(name=out.name)
+    if not ours:
+        check_name(out.name, order.models)
     base = model_folder(order.options["model"], order.models)
     carried = {key: order.options[key] for key in CARRIED if key in order.options}
     values = carried | {
@@ -80,9 +76,12 @@ def _adapt(order: Order, out: Path, tell: Callable[[StepInTime], None]) -> Adapt
         "overwrite": ours,
     }
 
+    begun = time.monotonic()
+
     def hear(share: float) -> None:
-        done = round(100 * share)
-        tell(StepInTime(stage="adapting", number=1, scenes=1, units_done=done, units_total=100))
+        rest = (time.monotonic() - begun) * (1 - share) / share if share > TOLD_FROM else None
+        step = {"units_done": round(100 * share), "units_total": 100, "seconds_left": rest}
+        tell(StepInTime.model_validate({"stage": "adapting", "number": 1, "scenes": 1, **step}))
 
     options = make_settings(AdaptOptions, values, source="options of the adaptation")
     return adapt(order.folder.files("image"), options, command=command, progress=hear)

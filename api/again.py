@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, get_args
 
 from api.folders import JobFolder, Role
-from damagenet.bundle import read_card
 
 ROLES: tuple[Role, ...] = get_args(Role)
 
@@ -59,22 +58,16 @@ def changed_options(before: Mapping[str, Any], given: Mapping[str, Any]) -> dict
     return {name: [_text(value)] for name, value in options.items()}
 
 
-def same_units(
-    before: Mapping[str, Any], after: Mapping[str, Any], models: tuple[Path, Path], *, cells: bool
-) -> bool:
-    """Return whether two assessments of the same files have the same units under the same ids.
+def same_units(before: Mapping[str, Any], after: Mapping[str, Any], *, cells: bool) -> bool:
+    """Return whether two assessments of the same files name their units alike, by their options.
 
     Args:
         before: Options of the one.
         after: Options of the other.
-        models: Folders of their bundles.
-        cells: Whether units are cells, whose size follows from the model's chip and the stride.
+        cells: Whether units are cells; those are the same only if the models' chips are, too.
     """
     names = ("stride", "pixel_size") if cells else ("id_field",)
-    if any(before.get(name) != after.get(name) for name in names):
-        return False
-    first, second = (read_card(folder).chip for folder in models)
-    return not cells or first == second
+    return all(before.get(name) == after.get(name) for name in names)
 
 
 def _text(value: object) -> str:

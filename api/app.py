@@ -2,11 +2,14 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from threading import Event
 
 from fastapi import APIRouter, FastAPI
 
 from api.atlas import Atlas
+from api.bodies import LimitedBodies
 from api.folders import ServiceFolders
+from api.guard import REFUSALS
 from api.headers import SafeHeaders
 from api.hosts import KnownHosts
 from api.limits import Limiter
@@ -29,6 +32,7 @@ from api.routes import (
     results,
     session,
     tiles,
+    totals,
     uploads,
 )
 from api.service import Service
@@ -44,19 +48,19 @@ ROUTERS: tuple[APIRouter, ...] = (
     uploads.router,
     events.router,
     results.router,
-    page.router,
+    labels.router,
+    again.router,
+    totals.router,
+    models.router,
     tiles.router,
     items.router,
     chips.router,
     ogc.router,
     processes.router,
-    models.router,
-    session.router,
-    health.router,
-    labels.router,
-    again.router,
 )
-"""One line for each file in `routes/`, in the order of the document."""
+"""One line for each file in `routes/` that asks who calls, in the order of the document."""
+OPEN_ROUTERS: tuple[APIRouter, ...] = (session.router, health.router, page.router)
+"""Those that answer anybody."""
 
 
 def create_app(settings: ServiceSettings | None = None) -> FastAPI:
@@ -94,9 +98,12 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
 
     app = FastAPI(title="damagenet", version=__version__, lifespan=lifespan)
     app.state.service = service
+    app.state.closing = Event()
     handle_problems(app)
     _protect(app, service)
     for router in ROUTERS:
+        app.include_router(router, responses=REFUSALS)
+    for router in OPEN_ROUTERS:
         app.include_router(router)
     return app
 
@@ -105,5 +112,6 @@ def _protect(app: FastAPI, service: Service) -> None:
     """Put around an application what every request passes; the last one is the outermost."""
     if not service.settings.require_keys:
         app.add_middleware(KnownHosts, allowed=service.settings.allowed_hosts)
+    app.add_middleware(LimitedBodies, max_upload_bytes=service.settings.max_upload_bytes)
     app.add_middleware(SafeHeaders)
     app.add_middleware(RequestLog, watch=service.metrics.count)

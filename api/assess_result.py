@@ -48,6 +48,7 @@ def _scene(assessment: Assessment, folder: JobFolder, *, name: str) -> dict[str,
     return {
         "stem": assessment.stem,
         "name": name,
+        "status": "ok",
         "kind": assessment.kind.value,
         "counts": assessment.counts.model_dump(),
         "bounds": lonlat_bounds(assessment),

@@ -6,19 +6,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from api.accepting import announce, new_job_id, require_turn
-from api.adapting import CARRIED, taken
+from api.adapting import CARRIED
 from api.again import ROLES, changed_options, copy_inputs, copy_labels, same_units
+from api.chip_limit import check_chips
 from api.folders import JobFolder, Role
 from api.form import asked_model, read_options
 from api.labels import read_labels
-from api.models import check_name, find_model, own_models
-from api.problems import ServiceError
+from api.models import check_name, find_model
+from api.problems import ServiceError, not_found
 from api.service import Service
 from api.store.jobs import NewJob
 from api.store.tables import SUCCESSFUL, Job
 from api.suggesting import assessed_scenes
 from damagenet.adapt.labelled import require_enough
 from damagenet.bundle import read_card
+from damagenet.card import ChipGround
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,8 +97,10 @@ def follow(service: Service, source: Job, make: Callable[[Follow], Job]) -> Job:
     new = Follow(service=service, source=source)
     try:
         return make(new)
-    except BaseException:
+    except BaseException as err:
         new.folder.delete()
+        if isinstance(err, FileNotFoundError):  # deleted while its files were linked
+            raise not_found("assessment") from err
         raise
 
 
@@ -123,9 +127,7 @@ def adapt(new: Follow, asked: Mapping[str, Any]) -> Job:
     """
     source, folders = new.source, new.service.folders
     name = asked["name"]
-    check_name(name)
-    if name in own_models(source.owner, folders):
-        raise taken(name)
+    check_name(name, folders.models_of(source.owner))
     base = asked["model"] or asked_model(source.options, source.inputs)
     find_model(base, source.owner, folders)
     said = [row.label for row in read_labels(new.before)]
@@ -149,7 +151,7 @@ def assess_again(new: Follow, given: Mapping[str, Any]) -> Job:
     A picture before the storm is left out where the model asked for takes none.
 
     Raises:
-        ServiceError: 422 if there is no such model.
+        ServiceError: 422 if there is no such model, 413 if there would be too many cells.
         ConfigError: If an option is wrong.
     """
     source, folders = new.source, new.service.folders
@@ -157,15 +159,20 @@ def assess_again(new: Follow, given: Mapping[str, Any]) -> Job:
     copy_inputs(new.before, new.folder, roles=roles)
     fields = changed_options(source.options, given)
     options = read_options(fields, new.folder, folders.models_of(source.owner))
+    check_chips(new.folder, options, new.service.settings)
     inputs = new.inputs(*roles)
-    models = [
-        find_model(asked_model(*asked), source.owner, folders)
-        for asked in ((source.options, source.inputs), (options, inputs))
-    ]
     cells = not source.inputs.get("buildings")
-    if same_units(source.options, options, (models[0], models[1]), cells=cells):
+    if same_units(source.options, options, cells=cells) and not (
+        cells and _chip(new, source.options, source.inputs) != _chip(new, options, inputs)
+    ):
         copy_labels(new.before, new.folder)
     return new.accept("assess", options, inputs)
+
+
+def _chip(new: Follow, options: Mapping[str, Any], inputs: Mapping[str, Any]) -> ChipGround:
+    """Return the ground of a chip, and so of a cell, for the model that a job asks for."""
+    name = asked_model(options, inputs)
+    return read_card(find_model(name, new.source.owner, new.service.folders)).chip
 
 
 def _roles(new: Follow, model: object) -> tuple[Role, ...]:

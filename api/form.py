@@ -60,7 +60,9 @@ def read_options(
         ConfigError: If an option is unknown or out of range, or would be ignored, or asks for
             what the model cannot do.
     """
-    given = {name: ",".join(texts) for name, texts in fields.items() if "".join(texts).strip()}
+    given: dict[str, object] = {
+        name: ",".join(texts) for name, texts in fields.items() if "".join(texts).strip()
+    }
     for name in given:
         if name not in OFFERED:
             raise ConfigError(_unknown(name))

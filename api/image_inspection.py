@@ -10,6 +10,7 @@ from rasterio.io import DatasetReader
 
 from api.problems import ServiceError
 from api.settings import ServiceSettings
+from api.tiff_directories import count_directories
 from damagenet.errors import SceneError
 from data_prep.opening import gdal_session, open_raster
 
@@ -20,7 +21,8 @@ MAX_BLOCK_BYTES = 256 * MIB
 MAX_BLOCKS = 20_000_000
 """Blocks of one image: 40,000 million pixels in blocks of 128 are 2.4 million a band."""
 MAX_BANDS = 64
-MAX_OVERVIEWS = 32
+MAX_DIRECTORIES = 64
+"""Pictures in one TIFF: the scene, its overviews, and masks of both."""
 MAX_INFLATION = 4096
 """Decoded bytes per byte of the file; deflate reaches 1,032, sparse files more."""
 SMALL_BYTES = 64 * MIB
@@ -39,16 +41,24 @@ def inspect_image(path: Path, kind: str, settings: ServiceSettings) -> None:
         ServiceError: 413 or 422.
         SceneError: If it is damaged or truncated.
     """
-    with _open(path, DRIVERS[kind]) as dataset:
-        _check_size(dataset, path, settings)
-        _check_blocks(dataset, path)
-        _check_pixels(dataset, path)
+    if kind == "GeoTIFF" and count_directories(path, MAX_DIRECTORIES) > MAX_DIRECTORIES:
+        raise ServiceError(
+            413, f"{path.name} holds more than {MAX_DIRECTORIES} pictures: send one scene a file"
+        )
+    try:
+        with gdal_session(path, strict=False), _open(path, DRIVERS[kind]) as dataset:
+            _check_size(dataset, path, settings)
+            _check_blocks(dataset, path)
+            _check_pixels(dataset, path)
+    except ValueError as err:
+        # Texts in a header that are no text.
+        raise SceneError(f"{path} has a header that cannot be read: write it again") from err
     # Only now, as it walks along the last row of blocks to see whether the file is whole.
     open_raster(path).close()
 
 
 def _open(path: Path, driver: str) -> DatasetReader:
-    with gdal_session(path, strict=False), warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         return rasterio.open(path, driver=driver)
 
@@ -90,10 +100,6 @@ def _check_blocks(dataset: DatasetReader, path: Path) -> None:
 
 
 def _check_pixels(dataset: DatasetReader, path: Path) -> None:
-    if len(dataset.overviews(1)) > MAX_OVERVIEWS:
-        raise ServiceError(
-            422, f"{path.name} has over {MAX_OVERVIEWS} overviews: write it again with fewer"
-        )
     decoded = dataset.width * dataset.height * _pixel_bytes(dataset)
     if decoded > max(SMALL_BYTES, MAX_INFLATION * path.stat().st_size):
         raise ServiceError(

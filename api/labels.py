@@ -114,7 +114,10 @@ def last_round(rows: Sequence[Label]) -> int:
 
 def read_labels(folder: JobFolder) -> list[Label]:
     """Return the labels of an assessment in the order of their file; none where there is none."""
-    return read_label_rows(folder.labels) if folder.labels.exists() else []
+    try:
+        return read_label_rows(folder.labels)
+    except FileNotFoundError:
+        return []
 
 
 def read_label_rows(path: Path) -> list[Label]:
@@ -184,6 +187,9 @@ def locked_labels(folder: JobFolder) -> Iterator[None]:
         yield
     finally:
         lock.release()
+        if not folder.results.exists():
+            # Deleted meanwhile: what was written since then must not stay behind.
+            folder.delete()
 
 
 def write_labels(folder: JobFolder, rows: Sequence[Label], units: Buildings | None = None) -> None:

@@ -4,7 +4,7 @@ import hashlib
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from fastapi import Request
 from python_multipart.exceptions import FormParserError
@@ -16,6 +16,9 @@ from api.folders import JobFolder, Role
 from api.inputs import as_role, new_input
 from api.problems import ServiceError
 from api.schemas import SentFile
+
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
 
 CHUNK_BYTES = 2**20
 """Bytes that are gathered before they are written."""
@@ -103,7 +106,7 @@ class _Form:
     parts: int = 0
     header: tuple[bytearray, bytearray] = field(default_factory=lambda: (bytearray(), bytearray()))
 
-    def callbacks(self) -> dict:  # type: ignore[type-arg]  # a TypedDict that is not exported
+    def callbacks(self) -> "MultipartCallbacks":
         """Return what the parser calls."""
         return {
             "on_part_begin": self.begin,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from huey import Huey, PostgresHuey, RedisHuey, SqliteHuey
-from huey.exceptions import ConfigurationError
+from huey.exceptions import ConfigurationError, HueyException
 from huey.registry import Message
 from huey.serializer import Serializer
 
@@ -80,6 +80,10 @@ class JobQueue:
                 message = self._huey.dequeue()
             except self._errors as err:
                 raise ServiceError(503, "the queue of jobs does not answer") from err
+            except (HueyException, TypeError, ValueError) as err:
+                # Somebody else wrote into the queue; the message is gone, which harms no job.
+                logger.warning("a message is none of this service (%s)", type(err).__name__)
+                continue
             if message is not None:
                 return str(message.args[0])
             if time.monotonic() >= until:

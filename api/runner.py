@@ -14,8 +14,10 @@ from typing import Any, TextIO
 
 from api.adapting import adapt_job
 from api.assessing import assess_job
+from api.bundles import without_folders
 from api.folder_lock import alone_in
 from api.hardening import harden_gdal
+from api.logs import set_up_logs
 from api.orders import Order, Told
 from api.problems import Problem, problem_of
 from api.schemas import StepInTime
@@ -37,7 +39,7 @@ PROCESSES: dict[str, Callable[[Order, Tell], dict[str, Any]]] = {
 def main() -> None:
     """Do orders until stdin ends, which it does when the worker does."""
     answers = _private_stdout()
-    logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.WARNING)
+    set_up_logs(logging.WARNING)
     harden_gdal()
     orders = _listen()
     while True:
@@ -62,7 +64,8 @@ def run_order(order: Order, tell: Tell) -> Told:
 
 def without_paths(problem: Problem, order: Order) -> Problem:
     """Return a problem whose sentence names files as the caller does."""
-    return problem.model_copy(update={"detail": order.folder.public(problem.detail)})
+    text = without_folders(order.folder.public(problem.detail), order.models)
+    return problem.model_copy(update={"detail": text})
 
 
 def _private_stdout() -> TextIO:

@@ -1,15 +1,10 @@
 """`serve`: the application, and workers beside it, until SIGTERM or SIGINT."""
 
-import json
-import os
 import signal
 import socket
-import subprocess
 import sys
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from threading import Event
+from types import FrameType
 
 import uvicorn
 
@@ -19,11 +14,11 @@ from api.hardening import harden_gdal
 from api.logs import set_up_logs
 from api.settings import ServiceSettings
 from api.store.database import Database
+from api.worker_processes import workers_beside
 from damagenet.errors import ConfigError
 
-LOOK_S = 0.5
-END_S = 10.0
-"""Seconds that workers have to give their jobs back, and that requests have to end."""
+GRACE_S = 3
+"""Seconds that open requests have to end."""
 
 
 def serve(settings: ServiceSettings, *, host: str, port: int, insecure: bool) -> None:
@@ -51,66 +46,34 @@ def serve(settings: ServiceSettings, *, host: str, port: int, insecure: bool) ->
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=int(END_S),
+        timeout_graceful_shutdown=GRACE_S,
     )
+    server = _Server(config)
+    server.closing = app.state.closing
+    signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGINT, _stop)
     with workers_beside(settings):
         address = f"http://{_shown(host)}:{listening.getsockname()[1]}"
         sys.stderr.write(
             f"damagenet: serving at {address} (page: {address}/, API: {address}/docs)\n"
         )
-        uvicorn.Server(config).run(sockets=[listening])
+        server.run(sockets=[listening])
 
 
-@contextmanager
-def workers_beside(settings: ServiceSettings) -> Iterator[None]:
-    """Keep workers running while the block runs; one that dies is started again."""
-    ended = threading.Event()
-    keepers = [
-        threading.Thread(target=_keep_worker, args=(settings, ended), name=f"worker {number}")
-        for number in range(settings.workers)
-    ]
-    for keeper in keepers:
-        keeper.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        for keeper in keepers:
-            keeper.join()
+class _Server(uvicorn.Server):
+    """A server that tells streams of events to end, which otherwise nothing would."""
+
+    closing: Event
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Hear a signal."""
+        self.closing.set()
+        super().handle_exit(sig, frame)
 
 
-def _keep_worker(settings: ServiceSettings, ended: threading.Event) -> None:
-    while not ended.is_set():
-        worker = subprocess.Popen(
-            [sys.executable, "-m", "api.worker"],
-            stdin=subprocess.DEVNULL,
-            env=os.environ | environment(settings),
-            # Ctrl-C goes to serve alone, which tells its workers.
-            start_new_session=True,
-        )
-        while worker.poll() is None and not ended.wait(LOOK_S):
-            continue
-        if worker.poll() is None:
-            worker.send_signal(signal.SIGTERM)
-            try:
-                worker.wait(END_S)
-            except subprocess.TimeoutExpired:
-                worker.kill()
-                worker.wait()
-        elif not ended.is_set():
-            sys.stderr.write(
-                f"damagenet: a worker ended ({worker.returncode}) and is started again\n"
-            )
-            time.sleep(LOOK_S)
-
-
-def environment(settings: ServiceSettings) -> dict[str, str]:
-    """Return settings as environment variables, which is how a child process takes them."""
-    return {
-        f"DAMAGENET_{name.upper()}": value if isinstance(value, str) else json.dumps(value)
-        for name, value in settings.model_dump(mode="json").items()
-        if value is not None
-    }
+def _stop(*_signal: object) -> None:
+    """End `serve` in order: uvicorn hands a signal on when the last request is answered."""
+    raise SystemExit(0)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -16,6 +16,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from api.folders import ServiceFolders
 from api.lease import Lease, LostJobError
+from api.leftovers import clear_leftovers
+from api.logs import set_up_logs
 from api.orders import Order, Told
 from api.problems import ServiceError
 from api.queue import JobQueue
@@ -24,6 +26,7 @@ from api.settings import ServiceSettings, read_service_settings
 from api.store.database import Database
 from api.store.jobs import JobStore
 from api.store.tables import Job
+from api.store.uploads import UploadStore
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +36,8 @@ PAUSE_S = 1.0
 """Wait after the database or the queue did not answer."""
 SWEEP_S = 10.0
 """How often, at least, a worker looks for jobs that lost their worker or their message."""
+CLEAR_S = 3600.0
+"""How often a worker deletes what broken requests left."""
 SWEPT_AT_ONCE = 100
 """Waiting jobs that a sweep tells the queue of again."""
 
@@ -60,13 +65,14 @@ class Worker:
         parent: int | None = None,
     ) -> None:
         self._settings, self._queue, self._parent = settings, queue, parent
-        self._jobs = JobStore(database)
+        self._jobs, self._uploads = JobStore(database), UploadStore(database)
         self._folders = ServiceFolders.of(settings)
         # No two workers share a name, so a lease says who holds it.
         self._name = f"{socket.gethostname()[:24]}-{uuid4().hex}"
         self._runner: RunnerProcess | None = None
         self._stopping = False
         self._swept = 0.0
+        self._cleared = -CLEAR_S
 
     def run(self) -> None:
         """Do jobs until told to stop; a job under way then goes back to the others."""
@@ -150,6 +156,9 @@ class Worker:
         if time.monotonic() - self._swept < min(self._settings.lease_s / 3, SWEEP_S):
             return
         self._swept = time.monotonic()
+        if self._swept > self._cleared + CLEAR_S:
+            self._cleared = self._swept
+            clear_leftovers(self._folders, self._jobs, self._uploads)
         for job_id in self._jobs.put_back_expired(max_attempts=self._settings.max_attempts):
             logger.warning("job %s had lost its worker and goes on", job_id)
             self._queue.put(job_id)
@@ -192,6 +201,7 @@ def work(settings: ServiceSettings, *, parent: int | None = None) -> None:
     Raises:
         ConfigError: If the database or the queue does not answer.
     """
+    set_up_logs()
     database = Database(settings.database)
     queue = JobQueue(settings.queue)
     worker = Worker(settings, database, queue, parent=parent)
@@ -206,5 +216,4 @@ def work(settings: ServiceSettings, *, parent: int | None = None) -> None:
 
 if __name__ == "__main__":
     # As a child of `damagenet serve`, which hands its settings down in the environment.
-    logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.WARNING)
-    work(read_service_settings(), parent=os.getppid())
+    work(read_service_settings(), parent=int(sys.argv[1]))

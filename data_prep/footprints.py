@@ -22,6 +22,8 @@ from data_prep.windows import ChipSize, Unit, chip_size
 
 ID_COLUMNS = ("uid", "id", "fid")
 """Columns that are taken for ids unasked, in this order, upper or lower case."""
+MAX_CHIPS = 10_000_000
+"""Chips of all buildings on one scene at most; more are no buildings, and would fill the memory."""
 RESERVED = frozenset(
     (*RECORD_FIELDS, ROW_COLUMN, DISTANCE_COLUMN, "scenes", "disagree", "fid", "geom")
 )
@@ -83,10 +85,12 @@ def building_units(buildings: Buildings, scene: Scene, ground: ChipGround) -> li
     it. A building without a usable geometry has no window.
 
     Raises:
-        FootprintError: If the scene has no CRS.
+        FootprintError: If the scene has no CRS, or the polygons are so large that their chips are
+            more than `MAX_CHIPS`.
     """
     chip = chip_size(scene.pixel_m, ground)
     shapes = _to_pixels(_in_scene_crs(buildings, scene), scene)
+    _require_few_chips(shapes, chip, buildings)
     cols, rows = _centres(shapes)
     lons, lats = scene.lonlat(cols, rows)
     places = np.isfinite(lons) & np.isfinite(lats)
@@ -109,6 +113,22 @@ def building_units(buildings: Buildings, scene: Scene, ground: ChipGround) -> li
             strict=True,
         )
     ]
+
+
+def _require_few_chips(shapes: np.ndarray, chip: ChipSize, buildings: Buildings) -> None:
+    left, top, right, bottom = shapely.bounds(shapes).T
+    columns, rows = (
+        np.ceil((right - left) / chip.width_px),
+        np.ceil((bottom - top) / chip.height_px),
+    )
+    chips = np.nan_to_num(np.maximum(columns, 1) * np.maximum(rows, 1))
+    if chips.sum() > MAX_CHIPS:
+        largest = int(chips.argmax())
+        raise FootprintError(
+            f"{buildings.path} would take {chips.sum():,.0f} chips, more than {MAX_CHIPS:,}, "
+            f"{chips[largest]:,.0f} of them for {buildings.frame['unit_id'].iloc[largest]!r}: "
+            "leave out what is no building"
+        )
 
 
 def _centres(shapes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

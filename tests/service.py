@@ -179,9 +179,9 @@ def postgresql() -> Iterator[str]:
 
 
 @contextmanager
-def redis() -> Iterator[str]:
+def redis(port: int | None = None) -> Iterator[str]:
     """Yield the address of a Redis server of its own; skip where there is none."""
-    folder, port = Path(mkdtemp(prefix="damagenet-redis-")), free_port()
+    folder, port = Path(mkdtemp(prefix="damagenet-redis-")), port or free_port()
     command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
     try:
         running = subprocess.Popen(

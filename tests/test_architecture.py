@@ -23,7 +23,10 @@ VOCABULARY = {
         "assessment",
     )
 } | {"damagenet"}
-HEAVY = {"torch", "torchvision", "lightning", "rasterio", "geopandas", "pandas", "albumentations"}
+HEAVY = {
+    *("torch", "torchvision", "lightning", "rasterio", "geopandas", "pandas", "albumentations"),
+    *("fastapi", "uvicorn", "sqlalchemy"),
+}
 
 
 def module_name(path: Path) -> str:
@@ -140,10 +143,12 @@ def test_no_file_is_called_by_a_word_that_says_nothing():
     assert not {name for name in FILES if name.rsplit(".", maxsplit=1)[-1] in empty_words}
 
 
-def test_the_command_line_starts_without_torch_and_gdal():
-    code = (
-        f"import sys, damagenet.cli.main\nprint(*sorted(set({sorted(HEAVY)!r}) & set(sys.modules)))"
-    )
+@pytest.mark.parametrize(
+    ("name", "heavy"),
+    [("damagenet.cli.main", HEAVY), ("api.worker", {"torch", "rasterio", "geopandas"})],
+)
+def test_what_starts_often_loads_nothing_heavy(name, heavy):
+    code = f"import sys, {name}\nprint(*sorted(set({sorted(heavy)!r}) & set(sys.modules)))"
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )

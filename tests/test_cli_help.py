@@ -17,9 +17,9 @@ COMMANDS = (
     "study",
     "activations",
     "models",
+    "keys",
     "serve",
     "worker",
-    "keys",
     "demo",
     "data",
 )

@@ -270,6 +270,14 @@ def test_the_chips_of_a_large_building_cover_it(left, top, width, height):
         assert (len(windows) == 1) == (width <= chip.width_px and height <= chip.height_px)
 
 
+def test_polygons_too_large_for_buildings_are_refused_before_they_fill_the_memory(tmp_path, scene):
+    path = tmp_path / "county.gpkg"
+    frame_of([box(0, 0, 9, 9), box(0, 0, 500_000, 500_000)], uid=["a", "county"]).to_file(path)
+    buildings = read_buildings(path)
+    with pytest.raises(FootprintError, match=r"take 15,\d+,\d+ chips, .* for 'county': leave out"):
+        building_units(buildings, scene, GROUND)
+
+
 def test_chips_that_would_miss_a_bent_building_are_left_out(tmp_path, scene):
     bent = shapely.union_all([box(0, 0, 30, 390), box(0, 360, 390, 390)])
     path = tmp_path / "bent.gpkg"

@@ -3,6 +3,7 @@
 import struct
 import warnings
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from rasters import UTM, box, frame_of, smooth, write_raster
 from api.inspection import inspect_upload
 from api.problems import ServiceError
 from api.settings import ServiceSettings
+from api.tiff_directories import count_directories
 
 SETTINGS = ServiceSettings()
 
@@ -155,6 +157,13 @@ def test_a_block_that_decodes_into_gigabytes_is_refused(tmp_path):
     assert "MB decoded, more than 256 MB" in sentence
 
 
+def test_no_library_speaks_in_a_refusal(tmp_path):
+    path = tmp_path / "scene.tif"
+    path.write_bytes(b"II*\0" + struct.pack("<I", 8) + bytes(100))
+    sentence = "scene.tif cannot be read, it is damaged or incomplete: copy it again"
+    assert refusal(path, "image") == (422, sentence)
+
+
 def test_blocks_of_single_pixels_are_refused(tmp_path):
     path = tmp_path / "bomb.tif"
     path.write_bytes(header(100_000, 100_000, 16))
@@ -182,3 +191,57 @@ def test_a_png_that_would_need_gigabytes_is_refused(tmp_path, width, height, int
         b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
     )
     assert refusal(path, "image")[0] in (413, 422)
+
+
+def chain(pictures: int, *, leads_back: bool = False) -> bytes:
+    """Return a TIFF of this many pictures of 16 x 16 grey pixels, one after the other."""
+    first, size = 264, 2 + 12 * 9 + 4
+    data = b"II*\0" + struct.pack("<I", first) + bytes(first - 8)
+    for number in range(pictures):
+        following = first + (number + 1) * size if number < pictures - 1 else 0
+        tags = ((256, 16), (257, 16), (258, 8), (259, 1), (262, 1), (273, 8), (277, 1), (278, 16))
+        rows = (struct.pack("<HHII", tag, 4, 1, value) for tag, value in (*tags, (279, 256)))
+        data += struct.pack("<H", 9) + b"".join(rows)
+        data += struct.pack("<I", first if leads_back and not following else following)
+    return data
+
+
+def test_a_tiff_of_many_pictures_is_refused_before_a_library_walks_along_them(tmp_path):
+    path = tmp_path / "pages.tif"
+    path.write_bytes(chain(64))
+    assert inspect_upload(path, "image", SETTINGS) == path
+    path.write_bytes(chain(65))
+    assert refusal(path, "image") == (
+        413,
+        "pages.tif holds more than 64 pictures: send one scene a file",
+    )
+
+
+def test_a_tiff_whose_pictures_lead_in_a_circle_is_counted_once(tmp_path):
+    path = tmp_path / "circle.tif"
+    path.write_bytes(chain(3, leads_back=True))
+    assert count_directories(path, 64) == 3
+    path.write_bytes(b"II*\0" + struct.pack("<I", 2**32 - 1) + bytes(8))
+    assert count_directories(path, 64) == 1
+
+
+def test_the_pictures_of_a_bigtiff_are_counted_too(tmp_path):
+    path = write_raster(tmp_path / "big.tif", smooth(600, 600), BIGTIFF="YES", tiled=True)
+    with rasterio.open(path, "r+") as file:
+        file.build_overviews([2, 4])
+    assert count_directories(path, 64) == 3
+    assert count_directories(path, 1) == 2
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_spoilt_header_is_taken_or_refused_but_nothing_else(tmp_path, seed):
+    random = np.random.default_rng(seed)
+    path = write_raster(tmp_path / "scene.tif", smooth(100, 100), compress="deflate")
+    whole = path.read_bytes()
+    for _ in range(40):
+        spoilt = bytearray(whole)
+        for place in random.integers(4, 400, 4):
+            spoilt[place] = random.integers(0, 256)
+        path.write_bytes(spoilt)
+        with suppress(ServiceError):
+            inspect_upload(path, "image", SETTINGS)

@@ -1,17 +1,19 @@
-"""The jobs table and the queue, over SQLite, PostgreSQL and Redis: who gets a job, and how often."""
+"""The jobs table and the queue over SQLite, PostgreSQL and Redis: who gets a job, how often."""
 
+import pickle
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from huey import SqliteHuey
+from service import postgresql, redis
 
 from api.problems import Problem, ServiceError
 from api.queue import JobQueue
 from api.store.database import Database
 from api.store.jobs import JobStore, NewJob
 from damagenet.errors import ConfigError
-from service import postgresql, redis
 
 PROBLEM = Problem(title="Unprocessable Entity", status=422, detail="the scene is empty")
 
@@ -166,6 +168,20 @@ def test_messages_come_in_order_and_each_once(queue):
         queue.put(job_id)
     assert not queue.empty()
     assert [queue.take(0), queue.take(0), queue.take(0)] == ["one", "two", None]
+
+
+def test_a_message_of_somebody_else_is_passed_over(tmp_path):
+    address = f"sqlite:///{tmp_path}/queue.sqlite"
+    queue, stranger = (
+        JobQueue(address),
+        SqliteHuey("damagenet", filename=f"{tmp_path}/queue.sqlite"),
+    )
+    for junk in (b"no json", b"[1, 2, 3]", b"7", pickle.dumps({"run": "me"})):
+        stranger.storage.enqueue(junk)
+    queue.put("one")
+    assert queue.take(0) == "one"
+    queue.close()
+    stranger.storage.close()
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Labels, suggestions and adaptations from a browser: by HTTP and a worker, and part by part."""
+"""Labels, suggestions, adaptations and second assessments, by HTTP and with a worker."""
 
 import json
 import shutil
@@ -9,34 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
-import numpy as np
 import pandas as pd
 import pytest
 from fastapi.testclient import TestClient
-from made_events import make_event
+from made_events import make_graded_event
 from service import LAPTOP, client_of, ended, worker
-from tiny_run import make_bundle, make_scene
+from tiny_run import make_bundle
 from typer.testing import CliRunner
 
-from api.adapting import adapt_job
-from api.again import copy_inputs, same_units
-from api.changes import find_changes
 from api.folders import JobFolder, ServiceFolders
-from api.label_units import read_units
-from api.labels import Label, keep_labels, read_labels
+from api.labels import read_labels, write_labels
 from api.models import find_model, own_models
-from api.orders import Order
 from api.problems import ServiceError
-from api.schemas import StepInTime
-from api.suggesting import merged, suggest_job
-from damagenet.adapt.suggest import Suggestions
-from damagenet.bundle import read_card
+from api.store.jobs import NewJob
 from damagenet.cli.main import app
-from damagenet.engine.batch import assess_scenes
-from damagenet.options import FORMATS, AssessOptions
-
-WORDS = {"hit": "damaged", "fine": "undamaged"}
-ME = {"by": "local", "when": "2026-11-24T20:00:00+00:00"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,14 +64,8 @@ def says(truth: dict[str, str], ids) -> list[dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def event(tmp_path_factory) -> tuple[Path, dict[str, str]]:
-    """A folder with scene.tif, houses.geojson and the bundle `start`; and what is true."""
     folder = tmp_path_factory.mktemp("event")
-    houses = make_event(folder / "scene.tif")
-    houses[["uid", "geometry"]].to_file(folder / "houses.geojson")
-    make_bundle(folder / "start")
-    return folder, {
-        uid: WORDS[grade] for uid, grade in zip(houses["uid"], houses["grade"], strict=True)
-    }
+    return folder, make_graded_event(folder)
 
 
 @pytest.fixture(scope="module")
@@ -112,8 +92,6 @@ def running(event, tmp_path_factory) -> Iterator[Running]:
 def fresh(running) -> Iterator[str]:
     """An assessment without labels: the finished one under another id."""
     source = running.client.app.state.service.jobs.get(running.job, "local")
-    from api.store.jobs import NewJob
-
     store = running.client.app.state.service.jobs
     new = store.create(
         NewJob(process="assess", owner="local", options=source.options, inputs=source.inputs)
@@ -154,7 +132,7 @@ def test_from_clicks_over_suggestions_to_a_model_and_what_it_changed(running, tm
     assert random >= {row["unit_id"] for row in new if row["drawn"] == "random"} != set()
     assert answered["counts"]["random"] == len(random)
 
-    adapted = running.done("adapt", {"name": "storm", "seed": 1})
+    adapted = running.done("adapt", {"name": "storm", "learn": "head", "seed": 1})
     assert (adapted["processID"], adapted["model"]) == ("adapt", "start")
     result = adapted["result"]
     assert result["name"] == "storm"
@@ -165,6 +143,10 @@ def test_from_clicks_over_suggestions_to_a_model_and_what_it_changed(running, tm
     assert result["base_task"] is None
     assert "not measured" in result["base_task_note"]
     assert str(running.folder) not in json.dumps(adapted)
+    origins = {
+        one["name"]: one["origin"] for one in running.client.get("/v1/models").json()["models"]
+    }
+    assert (origins["storm"], origins["harvey"]) == ("adapted", "shipped")
 
     again = running.done("again", {"model": "storm", "threshold": None})
     assert again["options"] == {"model": "storm", "clouds": "ignore"}
@@ -196,7 +178,7 @@ def test_from_clicks_over_suggestions_to_a_model_and_what_it_changed(running, tm
     words += ("--damaged", "damaged", "--undamaged", "undamaged")
     scene = str(running.job_folder(running.job).files("image")[0])
     asked = ("--model", str(running.folder / "models/local/start"), "--clouds", "ignore")
-    out = ("--out", str(tmp_path / "storm"), "--seed", "1", "--json")
+    out = ("--out", str(tmp_path / "storm"), "--learn", "head", "--seed", "1", "--json")
     told = CliRunner().invoke(app, ["adapt", scene, *words, *asked, *out])
     assert told.exit_code == 0, told.output
     assert json.loads(told.stdout)["aside"] == result["aside"]
@@ -206,14 +188,72 @@ def test_from_clicks_over_suggestions_to_a_model_and_what_it_changed(running, tm
     assert json.loads(told.stdout)["rows"][-1]["labelled_random"] == len(random)
 
 
+def test_totals_are_those_of_the_command_line_over_the_run_and_over_areas(running, fresh, tmp_path):
+    folder = running.job_folder(fresh)
+    address = f"/v1/assessments/{fresh}/totals"
+    unlabelled = running.client.get(address).json()
+    assert unlabelled["situation"] != "random-labels"
+    running.post("labels", says(running.truth, list(running.truth)[:32]), job=fresh)
+    rows = [row.model_copy(update={"drawn": "random"}) for row in read_labels(folder)]
+    write_labels(folder, rows)
+    whole = running.client.get(address).json()
+    assert whole["situation"] == "random-labels"
+    assert whole["rows"][0]["labelled_random"] == 32
+    areas = gpd.read_file(folder.files("buildings")[0]).to_crs(32615)
+    west, south, east, north = areas.total_bounds
+    middle = (west + east) / 2
+    halves = gpd.GeoDataFrame(
+        {"name": ["west", "east"]},
+        geometry=gpd.GeoSeries.from_wkt(
+            [
+                f"POLYGON(({a} {south},{b} {south},{b} {north},{a} {north},{a} {south}))"
+                for a, b in ((west, middle), (middle, east))
+            ]
+        ),
+        crs=32615,
+    )
+    halves.to_file(tmp_path / "halves.gpkg")
+    sent = running.client.post(
+        address,
+        content=(tmp_path / "halves.gpkg").read_bytes(),
+        params={"name": "halves.gpkg", "area_id_field": "name"},
+    )
+    assert sent.status_code == 200, sent.text
+    words = ("--labels", str(folder.labels), "--field", "label", "--damaged", "damaged")
+    where = ("--areas", str(tmp_path / "halves.gpkg"), "--area-id-field", "name")
+    out = ("--out", str(tmp_path / "totals"), "--no-report", "--json")
+    told = CliRunner().invoke(app, ["summarise", str(folder.results), *words, *where, *out])
+    assert told.exit_code == 0, told.output
+    assert sent.json()["rows"] == json.loads(told.stdout)["rows"]
+    assert [row["area"] for row in sent.json()["rows"]] == ["west", "east", "(whole run)"]
+    assert not list((running.folder / "uploads").glob("*.areas"))
+
+
+def test_areas_that_cannot_be_used_are_refused_in_words(running):
+    address = f"/v1/assessments/{running.job}/totals"
+    for content, name, why in (
+        (b"", "areas.geojson", "no areas were sent"),
+        (b"<svg/>", "areas.geojson", "areas.geojson is of another kind"),
+        (b"{}", "areas.svg", "which its name does not say"),
+        (b'{"type":"FeatureCollection","features":[]}', "areas.geojson", "areas.geojson"),
+    ):
+        answer = running.client.post(address, content=content, params={"name": name})
+        assert answer.status_code == 422, answer.text
+        assert why in answer.json()["detail"]
+        assert str(running.folder) not in answer.json()["detail"]
+    far = '{"type":"FeatureCollection","features":[{"type":"Feature","properties":{},"geometry":'
+    far += '{"type":"Polygon","coordinates":[[[0,0],[1,0],[1,1],[0,1],[0,0]]]}}]}'
+    answer = running.client.post(address, content=far)
+    assert answer.status_code == 422
+    assert "lies in an area of areas.geojson" in answer.json()["detail"]
+
+
 def test_a_label_is_taken_back_and_a_suggested_unit_stays_to_be_asked(running, fresh):
     folder = running.job_folder(fresh)
     ids = list(running.truth)
     running.post("labels", says(running.truth, ids[:2]), job=fresh)
     rows = read_labels(folder)
     drawn = {"drawn": "random", "rank": 1, "round": 1}
-    from api.labels import write_labels
-
     write_labels(folder, [rows[0], rows[1].model_copy(update=drawn)])
     said = [{"unit_id": one, "label": None} for one in ids[:3]]
     left = running.post("labels", said, job=fresh)["labels"]
@@ -250,9 +290,9 @@ def test_two_browsers_that_label_at_once_lose_nothing(running, fresh):
         return running.client.post(f"/v1/assessments/{fresh}/labels", json=said).status_code
 
     with ThreadPoolExecutor(8) as browsers:
-        assert set(browsers.map(click, ids[:32])) == {200}
+        assert set(browsers.map(click, ids[:16])) == {200}
     found = {row["unit_id"]: row["label"] for row in running.labels(fresh)["labels"]}
-    assert found == {one: running.truth[one] for one in ids[:32]}
+    assert found == {one: running.truth[one] for one in ids[:16]}
 
 
 def test_too_few_labels_and_one_class_are_refused_with_the_engine_s_sentence(running, fresh):
@@ -286,8 +326,8 @@ def test_a_refusal_amid_the_work_is_the_job_s_problem(running, fresh):
         ("a b", 422, "cannot be the name of a model"),
         ("", 422, "cannot be the name of a model"),
         ("x" * 65, 422, "cannot be the name of a model"),
-        ("harvey", 422, "the name of a shipped model"),
-        ("auto", 422, "the name of a shipped model"),
+        ("harvey", 422, "the name of a model for everybody"),
+        ("auto", 422, "the name of a model for everybody"),
         ("start", 409, "you have a model start already"),
     ],
 )
@@ -326,8 +366,6 @@ def test_only_a_finished_assessment_takes_labels(running, fresh):
     assert other.status_code == 404
     store = running.client.app.state.service.jobs
     source = store.get(running.job, "local")
-    from api.store.jobs import NewJob
-
     waiting = store.create(
         NewJob(process="assess", owner="local", options=source.options, inputs={})
     )
@@ -345,249 +383,36 @@ def test_options_that_cannot_be_are_refused_before_a_second_assessment(running):
     assert (status, "cuts a grid" in sentence) == (422, True)
 
 
-def test_inputs_are_linked_and_outlive_the_job_they_came_from(tmp_path):
-    job, new = JobFolder(root=tmp_path / "a"), JobFolder(root=tmp_path / "b")
-    for role, name in (("image", "one.tif"), ("image", "two.tif"), ("pre", "before.tif")):
-        path = job.inputs(role) / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(name)
-    inner = job.inputs("buildings") / "unpacked" / "houses.shp"
-    inner.parent.mkdir(parents=True)
-    inner.write_text("shapes")
-    copy_inputs(job, new, roles=("image", "buildings"), images={"two.tif"})
-    assert [path.name for path in new.files("image")] == ["two.tif"]
-    assert new.files("pre") == []
-    assert new.files("image")[0].samefile(job.inputs("image") / "two.tif")
-    job.delete()
-    assert new.files("image")[0].read_text() == "two.tif"
-    assert (new.inputs("buildings") / "unpacked" / "houses.shp").read_text() == "shapes"
-
-
-def test_cells_keep_their_labels_only_where_they_are_the_same_cells(event):
-    start, harvey = event[0] / "start", Path("models/weights/harvey")
-    shipped = find_model("harvey", "local", ServiceFolders(data_dir=event[0]))
-    assert harvey.name == shipped.name
-    assert same_units({}, {"threshold": 0.3}, (start, start), cells=True)
-    assert not same_units({}, {"stride": 20.0}, (start, start), cells=True)
-    assert not same_units({}, {}, (start, shipped), cells=True)
-    assert same_units({}, {}, (start, shipped), cells=False)
-    assert not same_units({}, {"id_field": "name"}, (start, start), cells=False)
-
-
-# Part by part, without a service.
-
-
-@pytest.fixture
-def grid(event, tmp_path) -> JobFolder:
-    """A finished job without buildings: 100 cells of the made event."""
-    job = JobFolder(root=tmp_path / "data" / "jobs" / ("a" * 32))
-    job.inputs("image").mkdir(parents=True)
-    shutil.copy(event[0] / "scene.tif", job.inputs("image"))
-    options = AssessOptions(
-        model=str(event[0] / "start"), format=FORMATS, clouds="ignore", device="cpu"
-    )
-    assess_scenes(job.files("image"), job.results, options)
-    shutil.copytree(event[0] / "start", tmp_path / "data" / "models" / "local" / "start")
-    return job
-
-
-def order(job: JobFolder, process: str, **options: Any) -> Order:
-    """An order of a job that follows from another one."""
-    new = JobFolder(root=job.root.with_name(process.ljust(32, "0")))
-    copy_inputs(job, new)
-    if job.labels.exists():
-        new.labels.parent.mkdir(exist_ok=True)
-        shutil.copy(job.labels, new.labels)
-    return Order(
-        job_id=new.root.name,
-        process=process,
-        root=new.root,
-        models=job.root.parents[1] / "models" / "local",
-        options={"assessment": job.root.name, "model": "start"} | options,
-        device="cpu",
-    )
-
-
-def blue(job: JobFolder) -> dict[str, str]:
-    """What is true of each cell of the made event: where most of it is blue, it is damaged."""
-    import rasterio
-
-    with rasterio.open(job.files("image")[0]) as file:
-        pixels = file.read().astype(float)
+def test_an_assessment_again_takes_what_its_model_can_use(running, event):
+    made = event[0]
+    make_bundle(running.folder / "models" / "pair", inputs=("post", "pre"))
+    sent = {
+        role: (f"{role}{path.suffix}", path.read_bytes())
+        for role, path in (
+            ("image", made / "scene.tif"),
+            ("pre", made / "scene.tif"),
+        )
+    }
+    asked = {"model": "pair", "clouds": "ignore"}
+    job = running.client.post("/v1/assessments", files=sent, data=asked).json()["jobID"]
+    assert ended(running.client, job)["status"] == "successful"
+    running.post("labels", [{"unit_id": "image/r0000c0000", "label": "damaged"}], job=job)
     found = {}
-    for unit in read_units(job.results).frame["unit_id"]:
-        row, column = (int(part) * 32 for part in unit.split("/r")[1].split("c"))
-        means = pixels[:, row : row + 32, column : column + 32].mean(axis=(1, 2))
-        found[unit] = "damaged" if means[2] > means[1] else "undamaged"
-    return found
-
-
-def test_cells_are_labelled_suggested_and_adapted_to_like_buildings(grid, tmp_path):
-    truth = blue(grid)
-    assert 0 < list(truth.values()).count("damaged") < len(truth) == 100
-    keep_labels(grid, dict(list(truth.items())[:30]), **ME)
-    steps: list[StepInTime] = []
-    result = suggest_job(order(grid, "suggest", n=30, random=0.5, seed=0), steps.append)
-    assert (result["suggested"], result["round"], result["judged"]) == (30, 1, 100)
-    assert steps[-1].stage == "suggesting"
-    assert steps[-1].units_done == steps[-1].units_total == 100
-    rows = read_labels(grid)
-    assert len(rows) == 60
-    keep_labels(grid, {row.unit_id: truth[row.unit_id] for row in rows}, **ME)
-    file = gpd.read_file(grid.labels)
-    assert set(file.geom_type) == {"Point"}
-    table = pd.read_parquet(grid.results / "damage.parquet").set_index("unit_id")
-    p = file.set_index("unit_id")["p_damaged"].dropna()
-    # A label's point is the middle of the cell, so that the network sees the very cell there.
-    assert len(p) == 30
-    assert p.to_numpy() == pytest.approx(table["p_damaged"][p.index].to_numpy(), abs=0.05)
-    report = adapt_job(
-        order(grid, "adapt", name="cells", learn="head", seed=0, clouds="ignore"), steps.append
-    )
-    assert [step.units_done for step in steps if step.stage == "adapting"] == [0, 10, 80]
-    assert report["labels"]["used"] == 60
-    assert report["aside"]["gain"]["balanced_accuracy"]["value"] > 0
-    words = ("--labels", str(grid.labels), "--field", "label", "--damaged", "damaged")
-    told = CliRunner().invoke(app, ["summarise", str(grid.results), *words, "--json"])
-    assert told.exit_code == 0, told.output
-    assert json.loads(told.stdout)["rows"][-1]["labelled_otherwise"] > 0
-
-
-def test_a_second_try_after_a_runner_died_changes_nothing(grid, tmp_path):
-    truth = blue(grid)
-    asked = order(grid, "suggest", n=40, random=0.5, seed=0)
-    first = suggest_job(asked, lambda step: None)
-    written = grid.labels.read_bytes()
-    assert suggest_job(asked, lambda step: None) == first
-    assert grid.labels.read_bytes() == written
-    keep_labels(grid, {row.unit_id: truth[row.unit_id] for row in read_labels(grid)}, **ME)
-    adaptation = order(grid, "adapt", name="cells", learn="head", seed=0, clouds="ignore")
-    report = adapt_job(adaptation, lambda step: None)
-    again = adapt_job(adaptation, lambda step: None)
-    assert again["model"] == report["model"]
-    other = adaptation.model_copy(update={"job_id": "b" * 32})
-    with pytest.raises(ServiceError, match="you have a model cells already"):
-        adapt_job(other, lambda step: None)
-    assert read_card(adaptation.models / "cells").command.startswith("adaptation adapt000")
-
-
-def test_labels_that_arrive_while_the_network_looks_are_kept(grid):
-    truth = list(blue(grid).items())
-    keep_labels(grid, dict(truth[:2]), **ME)
-    late = dict(truth[2:40])
-
-    def hear(step: StepInTime) -> None:
-        keep_labels(grid, {**late, truth[0][0]: None}, **ME)
-
-    result = suggest_job(order(grid, "suggest", n=50, random=0.5, seed=3), hear)
-    rows = {row.unit_id: row for row in read_labels(grid)}
-    assert {unit: rows[unit].label for unit in late} == late
-    both = [row for unit, row in rows.items() if unit in late and row.rank is not None]
-    assert both
-    assert {row.by for row in both} == {"local"}
-    assert sum(row.rank is not None for row in rows.values()) == result["suggested"] == 50
-    if truth[0][0] not in result["newly_random"]:
-        assert truth[0][0] not in rows
-
-
-def test_a_label_taken_back_that_was_drawn_meanwhile_is_asked_for():
-    drawn = Label(unit_id="a", label="damaged", drawn="random", drawn_of=9)
-    plan = Suggestions(
-        out=Path("x.geojson"),
-        round=1,
-        model="m@1",
-        judged=9,
-        kept=1,
-        newly_random=("a",),
-        buildings=(),
-        notes=(),
-    )
-    (row,) = merged([], {"a": drawn}, plan)
-    assert (row.label, row.drawn, row.suggested) == (None, "random", True)
-    (row,) = merged([Label(unit_id="a", label="undamaged")], {"a": drawn}, plan)
-    assert (row.label, row.drawn, row.drawn_of) == ("undamaged", "random", 9)
-
-
-def test_a_deleted_assessment_does_not_come_back_with_a_label(grid):
-    results = grid.root.with_name("kept")
-    shutil.copytree(grid.root, results)
-    grid.delete()
-    with pytest.raises(ServiceError) as refused:
-        keep_labels(grid, {"scene/r0000c0000": "damaged"}, **ME)
-    assert refused.value.status == 404
-    assert not grid.root.exists()
-
-
-def test_a_scene_without_a_place_on_earth_takes_no_labels(tmp_path, event):
-    job = JobFolder(root=tmp_path / "job")
-    make_scene(job.inputs("image") / "bare.tif", crs=None)
-    options = AssessOptions(
-        model=str(event[0] / "start"), format=FORMATS, pixel_size=1.0, device="cpu"
-    )
-    assess_scenes(job.files("image"), job.results, options)
-    unit = pd.read_parquet(job.results / "damage.parquet")["unit_id"][0]
-    with pytest.raises(ServiceError, match="have no place on the Earth"):
-        keep_labels(job, {unit: "damaged"}, **ME)
-
-
-def written(folder: Path, **columns: Any) -> Path:
-    count = len(columns["unit_id"])
-    given = {"lon": [0.0] * count, "lat": [0.0] * count, "model": ["m@1"] * count} | columns
-    folder.mkdir()
-    pd.DataFrame(given).to_parquet(folder / "damage.parquet")
-    return folder
-
-
-def test_changes_are_of_units_that_both_assessments_hold(tmp_path):
-    nan = np.nan
-    before = written(
-        tmp_path / "before",
-        unit_id=["a", "b", "c", "d", "e"],
-        label=["damaged", "undamaged", "damaged", "not-judged", "damaged"],
-        p_damaged=[0.9, 0.2, 0.8, nan, 0.7],
-        lon=[nan, 0.0, 0.0, 0.0, 0.0],
-    )
-    after = written(
-        tmp_path / "after",
-        unit_id=["a", "b", "c", "d", "f"],
-        label=["undamaged", "undamaged", "undamaged", "damaged", "damaged"],
-        p_damaged=[0.4, 0.1, 0.1, 0.6, 0.7],
-        # The unit `c` lies elsewhere now: it is another cell.
-        lon=[nan, 0.000001, 1.0, 0.0, 0.0],
-        model=["n@2"] * 5,
-    )
-    found = find_changes(after, before, ids=("1", "0"), limit=9)
-    assert (found.compared, found.only_here, found.only_there) == (3, 2, 2)
-    assert (found.model, found.model_against, found.changed) == ("n@2", "m@1", 2)
-    assert [unit.unit_id for unit in found.units] == ["d", "a"]
-    assert found.units[0].before.p_damaged is None
-    assert {(flow.before, flow.after, flow.count) for flow in found.flows} == {
-        ("damaged", "undamaged", 1),
-        ("not-judged", "damaged", 1),
+    for name, given in (
+        ("same", {"threshold": 0.4}),
+        ("one picture", {"model": "start"}),
+        ("other cells", {"model": "harvey"}),
+        ("another stride", {"stride": 16}),
+    ):
+        new = running.post("again", given, job=job)
+        found[name] = (sorted(new["inputs"]), running.job_folder(new["jobID"]).labels.exists())
+        for role in new["inputs"]:
+            (path,) = running.job_folder(new["jobID"]).files(role)
+            assert path.samefile(running.job_folder(job).files(role)[0])
+        running.client.delete(f"/v1/assessments/{new['jobID']}")
+    assert found == {
+        "same": (["image", "pre"], True),
+        "one picture": (["image"], True),
+        "other cells": (["image"], False),
+        "another stride": (["image", "pre"], False),
     }
-    other = written(tmp_path / "other", unit_id=["z"], label=["damaged"], p_damaged=[0.9])
-    with pytest.raises(ServiceError, match="share no unit"):
-        find_changes(after, other, ids=("1", "0"), limit=9)
-
-
-def test_graded_buildings_of_a_real_scene_adapt_the_shipped_model(harvey_data, tmp_path):
-    stem = harvey_data / "xbd" / "hurricane-harvey_00000003_post_disaster"
-    houses = gpd.read_file(stem.with_suffix(".geojson"))
-    truth = {
-        uid: "undamaged" if grade == "no-damage" else "damaged"
-        for uid, grade in zip(houses["uid"], houses["subtype"], strict=True)
-    }
-    job = JobFolder(root=tmp_path / "jobs" / ("a" * 32))
-    for role, suffix in (("image", ".tif"), ("buildings", ".geojson")):
-        job.inputs(role).mkdir(parents=True)
-        shutil.copy(stem.with_suffix(suffix), job.inputs(role) / f"scene{suffix}")
-    options = AssessOptions(
-        buildings=job.files("buildings")[0], model="harvey", format=FORMATS, device="cpu"
-    )
-    assess_scenes(job.files("image"), job.results, options)
-    keep_labels(job, truth, **ME)
-    asked = order(job, "adapt", name="houston", learn="best", seed=0, model="harvey")
-    report = adapt_job(asked, lambda step: None)
-    assert report["labels"]["read"] == len(truth) == 37
-    assert report["aside"]["before"]["false_alarm_rate"]["value"] > 0.9
-    assert report["aside"]["gain"]["false_alarm_rate"]["value"] < 0

@@ -13,6 +13,7 @@ import pytest
 from fastapi.testclient import TestClient
 from service import DAMAGENET, LAPTOP, children, client_of, ended, serve, until, worker
 
+from api.store.jobs import NewJob
 from data_prep.synthetic import MadeScene, make_scene
 
 TABLES = ("damage.csv", "damage.geojson", "damage.parquet")
@@ -71,6 +72,14 @@ def running(tmp_path_factory) -> Iterator[Running]:
         yield Running(client=client, folder=folder, worker=process)
 
 
+@pytest.fixture(scope="module")
+def undisturbed(running, scene) -> dict[str, bytes]:
+    """Return the tables of an assessment over the fine grid that nobody disturbed."""
+    job_id = running.ask(scene.scene, **FINE_GRID)
+    assert ended(running.client, job_id)["status"] == "successful"
+    return running.tables(job_id)
+
+
 def assessed(scene: Path, out: Path, *options: str) -> dict[str, bytes]:
     """Return the tables that the command line makes."""
     formats = ("--format", "gpkg,geojson,parquet,csv,cog,html", "--device", "cpu")
@@ -89,7 +98,17 @@ def test_the_service_answers_like_the_command_line_to_the_last_byte(running, sce
     assert result["counts"]["units"] == scene.count
     assert result["scenes"][0]["stem"] == "scene"
     west, south, east, north = result["scenes"][0]["bounds"]
-    assert (-95.66 < west < east < -95.64) and (29.83 < south < north < 29.84)
+    assert -95.66 < west < east < -95.64
+    assert 29.83 < south < north < 29.84
+
+
+def test_a_real_scene_gets_the_command_lines_answers(running, harvey_data, tmp_path):
+    real = harvey_data / "scenes" / "houston_00_post.tif"
+    buildings = real.with_name("houston_00_buildings.geojson")
+    job_id = running.ask(real, files={"buildings": buildings})
+    assert ended(running.client, job_id)["status"] == "successful"
+    options = ("--buildings", str(buildings))
+    assert running.tables(job_id) == assessed(real, tmp_path / "out", *options)
 
 
 def test_a_picture_from_before_takes_the_model_that_compares(running, scene):
@@ -137,14 +156,22 @@ def test_a_running_job_is_dismissed_within_two_seconds_and_its_files_go(running,
     assert running.client.get(f"/v1/assessments/{job_id}").status_code == 404
 
 
-def test_a_killed_runner_costs_an_attempt_and_no_result(running, scene):
+def test_a_killed_runner_costs_an_attempt_and_no_result(running, scene, undisturbed):
     job_id = running.ask(scene.scene, **FINE_GRID)
     running.when_computing(job_id)
     os.kill(running.runner(), signal.SIGKILL)
     assert ended(running.client, job_id)["status"] == "successful"
-    undisturbed = running.ask(scene.scene, **FINE_GRID)
-    assert ended(running.client, undisturbed)["status"] == "successful"
-    assert running.tables(job_id) == running.tables(undisturbed)
+    assert running.tables(job_id) == undisturbed
+
+
+def test_a_job_that_no_message_tells_of_is_found(running, scene):
+    service = running.client.app.state.service
+    new = NewJob(process="assess", owner="local", options={}, inputs={})
+    image = service.folders.job(new.id).inputs("image")
+    image.mkdir(parents=True)
+    (image / "scene.tif").write_bytes(scene.scene.read_bytes())
+    service.jobs.create(new)
+    assert ended(running.client, new.id)["status"] == "successful"
 
 
 def test_events_follow_a_job_to_its_end(running, scene):
@@ -170,7 +197,7 @@ def test_a_worker_that_is_told_to_stop_gives_its_job_back_at_once(running, scene
         assert not Path(f"/proc/{runner}").exists()
 
 
-def test_everything_killed_at_once_goes_on_where_it_stopped(scene, tmp_path):
+def test_everything_killed_at_once_goes_on_where_it_stopped(scene, undisturbed, tmp_path):
     with serve(LAPTOP, tmp_path) as served:
         here = Running(client=served.client, folder=tmp_path, worker=served.process)
         job_id = here.ask(scene.scene, **FINE_GRID)
@@ -184,8 +211,10 @@ def test_everything_killed_at_once_goes_on_where_it_stopped(scene, tmp_path):
     assert done > 0
     with serve(LAPTOP, tmp_path) as served:
         assert ended(served.client, job_id)["status"] == "successful"
-        kept = served.client.get(f"/v1/assessments/{job_id}").json()
-        assert kept["result"]["counts"]["units"] > done
+        own = f"/v1/assessments/{job_id}"
+        assert served.client.get(own).json()["result"]["counts"]["units"] > done
+        kept = {name: served.client.get(f"{own}/results/{name}").content for name in TABLES}
+        assert kept == undisturbed
 
 
 def make_black(like: Path, path: Path) -> None:

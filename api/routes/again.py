@@ -8,6 +8,7 @@ from pydantic import JsonValue
 from api.changes import Changes, find_changes
 from api.following import assess_again, finished, follow
 from api.form import OFFERED
+from api.guard import REFUSALS
 from api.problems import problems
 from api.routes import service_of
 from api.routes.assessments import JobId, Reader, Writer
@@ -15,7 +16,7 @@ from api.schemas import JobStatus
 from api.statuses import job_status
 from damagenet.options import AssessOptions
 
-router = APIRouter(prefix="/v1/assessments", tags=["assessments"])
+router = APIRouter(prefix="/v1/assessments", tags=["assessments"], responses=REFUSALS)
 
 
 def options_schema() -> dict[str, Any]:
@@ -32,7 +33,7 @@ def options_schema() -> dict[str, Any]:
     "/{job_id}/again",
     status_code=201,
     summary="Assess the same files again",
-    responses=problems(404, 409, 422, 429),
+    responses=problems(400, 404, 409, 413, 422, 429),
     openapi_extra={"requestBody": {"content": {"application/json": {"schema": options_schema()}}}},
 )
 def post_again(

@@ -14,7 +14,7 @@ from api.problems import problems
 from api.routes import service_of
 from api.schemas import JobPage, JobStatus, Link, Status
 from api.statuses import job_status
-from api.store.tables import WAITING
+from api.store.tables import DISMISSED, WAITING
 
 router = APIRouter(prefix="/v1/assessments", tags=["assessments"])
 
@@ -110,9 +110,10 @@ def delete_assessment(request: Request, caller: Writer, job_id: JobId) -> JobSta
     before = service.jobs.get(job_id, caller.owner)
     job = service.jobs.dismiss(job_id, caller.owner)
     service.folders.job(job_id).delete()
-    if before.status not in WAITING:
+    stopped = before.status in WAITING and job.status == DISMISSED
+    if not stopped:
         service.jobs.remove(job_id, caller.owner)
-        job.status = "dismissed"
+        job.status = DISMISSED
     return job_status(job)
 
 

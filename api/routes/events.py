@@ -3,6 +3,8 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from threading import Event
+from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
@@ -23,9 +25,9 @@ LOOK_S = 0.5
 SILENCE_S = 15.0
 """After so long without a change a comment is sent, so that proxies keep the line open."""
 
-STREAM = {
+STREAM: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "Events called `status`, the data of each a JobStatus; the last one is final.",
+        "description": "Events called `status`, each with a JobStatus; the last one is final.",
         "content": {"text/event-stream": {"schema": {"type": "string"}}},
     }
 }
@@ -38,11 +40,14 @@ STREAM = {
     responses=STREAM | problems(404, 422),
 )
 async def follow_assessment(request: Request, caller: Reader, job_id: JobId) -> StreamingResponse:
-    """Send the status now and whenever it changes, until the job has ended."""
+    """Send the status now and whenever it changes, until the job has ended.
+
+    Where the service itself ends before, the stream ends too: ask again.
+    """
     service = service_of(request)
     first = await run_in_threadpool(_status, service, job_id, caller.owner)
     return StreamingResponse(
-        _events(service, first, caller.owner),
+        _events(service, first, caller.owner, request.app.state.closing),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
     )
@@ -52,10 +57,12 @@ def _status(service: Service, job_id: str, owner: str) -> JobStatus:
     return job_status(service.jobs.get(job_id, owner))
 
 
-async def _events(service: Service, status: JobStatus, owner: str) -> AsyncIterator[str]:
+async def _events(
+    service: Service, status: JobStatus, owner: str, closing: Event
+) -> AsyncIterator[str]:
     yield _event(status)
     said = time.monotonic()
-    while status.status in WAITING:
+    while status.status in WAITING and not closing.is_set():
         await asyncio.sleep(LOOK_S)
         try:
             found = await run_in_threadpool(_status, service, status.jobID, owner)

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Body, Request, Response
 from pydantic import ConfigDict, Field
 
 from api.following import adapt, finished, follow, suggest
+from api.guard import REFUSALS
 from api.labels import Labels, Verdict, keep_labels, read_labels
 from api.problems import not_found, problems
 from api.routes import service_of
@@ -15,7 +16,7 @@ from api.statuses import job_status
 from api.store.database import now
 from api.store.tables import Job
 
-router = APIRouter(prefix="/v1/assessments", tags=["labels"])
+router = APIRouter(prefix="/v1/assessments", tags=["labels"], responses=REFUSALS)
 
 FILE: dict[int | str, dict[str, Any]] = {
     200: {"description": "The file.", "content": {"application/geo+json": {}}}
@@ -94,7 +95,7 @@ def get_label_file(request: Request, caller: Reader, job_id: JobId) -> Response:
     )
 
 
-@router.post("/{job_id}/labels", summary="Label units", responses=problems(404, 409, 422, 503))
+@router.post("/{job_id}/labels", summary="Label units", responses=problems(400, 404, 409, 422, 503))
 def post_labels(
     request: Request,
     caller: Writer,
@@ -117,7 +118,7 @@ def post_labels(
     "/{job_id}/suggest",
     status_code=201,
     summary="Suggest units to label",
-    responses=problems(404, 409, 422, 429),
+    responses=problems(400, 404, 409, 422, 429),
 )
 def post_suggest(
     request: Request,
@@ -143,7 +144,7 @@ def post_suggest(
     "/{job_id}/adapt",
     status_code=201,
     summary="Adapt a model",
-    responses=problems(404, 409, 422, 429),
+    responses=problems(400, 404, 409, 422, 429),
 )
 def post_adapt(
     request: Request, response: Response, caller: Writer, job_id: JobId, asked: AdaptRequest

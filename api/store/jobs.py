@@ -6,7 +6,7 @@ that one whose lease went to another can change nothing any more, and a job ends
 
 import base64
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 from uuid import uuid4
@@ -192,9 +192,7 @@ class JobStore:
 
     def is_wanted(self, job_id: str) -> bool:
         """Return whether anybody still wants a job: it is there and was not dismissed."""
-        wanted = select(Job.id).where(Job.id == job_id, Job.status != DISMISSED)
-        with self.database.transaction() as session:
-            return session.scalar(wanted) is not None
+        return job_id in self.wanted([job_id])
 
     def renew(
         self, job_id: str, worker: str, *, lease_s: float, progress: Mapping[str, Any] | None
@@ -247,11 +245,17 @@ class JobStore:
         with self.database.transaction() as session:
             return list(session.scalars(waiting))
 
+    def wanted(self, job_ids: Collection[str]) -> set[str]:
+        """Return those of some ids whose jobs are there and were not dismissed."""
+        known = select(Job.id).where(Job.id.in_(job_ids), Job.status != DISMISSED)
+        with self.database.transaction() as session:
+            return set(session.scalars(known))
+
     def _end(self, change: Update) -> bool:
         with self.database.transaction() as session:
             return _changed(session, change)
 
-    def _page(self, chosen: "Select[tuple[Job]]", limit: int) -> JobsPage:
+    def _page(self, chosen: Select[Job], limit: int) -> JobsPage:
         with self.database.transaction() as session:
             jobs = list(session.scalars(chosen.limit(limit + 1)))
         more = len(jobs) > limit

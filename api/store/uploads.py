@@ -1,5 +1,6 @@
 """Files that are sent in parts: who sends what, and which job took it over."""
 
+import datetime as dt
 from dataclasses import dataclass
 from uuid import uuid4
 
@@ -43,6 +44,12 @@ class UploadStore:
         """Note that a job took a file over."""
         with self.database.transaction() as session:
             session.execute(update(Upload).where(Upload.id == upload_id).values(job=job_id))
+
+    def made_before(self, moment: dt.datetime) -> list[str]:
+        """Return the ids of all uploads that were announced before a moment."""
+        old = select(Upload.id).where(Upload.created < moment)
+        with self.database.transaction() as session:
+            return list(session.scalars(old))
 
     def remove(self, upload_id: str) -> None:
         """Forget an upload."""
