@@ -108,6 +108,9 @@ def load_features(folder: JobFolder, index: MapIndex) -> Features:
     """Read the units of a finished job.
 
     Those of scenes without georeference lie where their pictures are placed.
+
+    Raises:
+        ServiceError: 404 if the job was deleted meanwhile.
     """
     whole = folder.results / TABLE
     if whole.exists():
@@ -119,6 +122,8 @@ def load_features(folder: JobFolder, index: MapIndex) -> Features:
 
 
 def _read(path: Path, placing: Placing | None) -> Features:
+    if not path.is_file():
+        raise not_found("table of this assessment any more")
     with pq.ParquetFile(path) as file:
         table = file.read()
         told = json.loads(file.metadata.metadata[b"geo"])["columns"]["geometry"]["crs"]

@@ -43,6 +43,11 @@ class MapScene(Settings):
     pre: bool = False
     """True where there is a picture from before the storm as well."""
 
+    @property
+    def degrees_wide(self) -> float:
+        """How far it reaches from west to east, in degrees."""
+        return (self.bounds[2] - self.bounds[0]) % 360 or 360.0
+
     def file(self, folder: JobFolder, layer: Layer) -> Path:
         """Return the COG of one layer, in a CRS of the Earth."""
         if layer == "damage" and self.placing is None:

@@ -1,23 +1,18 @@
 """Pictures for the map: of every scene of a job one COG that map tiles and chips are cut from."""
 
 import json
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import ceil, floor
 from pathlib import Path
 
-import numpy as np
 import pyarrow.parquet as pq
 import rasterio
-from affine import Affine
 from pyproj import CRS, Transformer
-from rasterio.errors import NotGeoreferencedWarning
-from rasterio.io import DatasetWriter
-from rasterio.shutil import copy as copy_raster
 from rasterio.warp import transform_bounds
-from rasterio.windows import Window
 from rio_cogeo.cogeo import cog_validate
 
+from api.cogs import BLOCK_PX, place_damage, write_picture
 from api.folders import JobFolder
 from api.map_index import INDEX_FILE, MapIndex, MapScene, Placing
 from api.maptiles import MERCATOR, deepest_zoom
@@ -26,18 +21,11 @@ from damagenet.engine.before import scene_options
 from damagenet.engine.parts import read_assessment
 from damagenet.engine.run_record import read_record
 from damagenet.errors import OutputError
-from damagenet.outputs.atomic import appears, unwritable
+from damagenet.outputs.atomic import appears
 from data_prep.chips import Box
-from data_prep.opening import GDAL_ERRORS
 from data_prep.pairing import Pictures, crs_offset, open_pre
 from data_prep.scene import Scene
 
-BLOCK_PX = 512
-BLOCKS_AT_ONCE = 16
-"""Blocks of a picture that are read and written together (16 MB of pixels)."""
-QUALITY = 90
-"""Of JPEG: at 85 the roofs of xBD scenes show blocks when enlarged."""
-CACHE_BYTES = 2**26
 GAP_M = 50.0
 """Between scenes whose places are made up."""
 
@@ -126,17 +114,16 @@ def _map_scene(
     imagery = found.file(folder, "imagery")
     if not imagery.exists() and not _linked(scene, imagery):
         whole = Box(0, 0, scene.width, scene.height)
-        _write_picture(imagery, scene, whole, (0.0, 0.0), placing)
+        write_picture(imagery, scene, whole, (0.0, 0.0), placing)
     if before is not None and not found.file(folder, "pre").exists():
         offset = crs_offset(pictures.shift, scene)
         shown = _shown(before, scene, offset)
-        _write_picture(found.file(folder, "pre"), before, shown, offset, placing)
+        write_picture(found.file(folder, "pre"), before, shown, offset, placing)
     if placing is not None and not found.file(folder, "damage").exists():
-        _place_damage(
+        place_damage(
             folder.results / found.stem / "damage.tif", found.file(folder, "damage"), placing
         )
-    west, _, east, _ = found.bounds
-    zoom = deepest_zoom((east - west) % 360 / scene.width)
+    zoom = deepest_zoom(found.degrees_wide / scene.width)
     return found.model_copy(update={"maxzoom": zoom})
 
 
@@ -183,114 +170,7 @@ def _shown(before: Scene, scene: Scene, offset: tuple[float, float]) -> Box:
     columns = ((x + offset[0] - grid.c) / grid.a for x in (west, east))
     rows = ((y + offset[1] - grid.f) / grid.e for y in (north, south))
     (left, right), (top, bottom) = columns, rows
-    around = Box(int(np.floor(left)), int(np.floor(top)), int(np.ceil(right)), int(np.ceil(bottom)))
+    # A rounding error is no reason for one pixel more.
+    left, top, right, bottom = (round(side, 4) for side in (left, top, right, bottom))
+    around = Box(floor(left), floor(top), ceil(right), ceil(bottom))
     return around.intersection(Box(0, 0, before.width, before.height))
-
-
-def _write_picture(
-    path: Path, scene: Scene, shown: Box, offset: tuple[float, float], placing: Placing | None
-) -> None:
-    grid = scene.transform
-    corner = Affine(
-        grid.a,
-        0,
-        grid.c + shown.left * grid.a - offset[0],
-        0,
-        grid.e,
-        grid.f + shown.top * grid.e - offset[1],
-    )
-    profile = {
-        "width": shown.right - shown.left,
-        "height": shown.bottom - shown.top,
-        "count": 3,
-        "dtype": "uint8",
-        "photometric": "RGB",
-        "crs": scene.crs if placing is None else MERCATOR,
-        "transform": corner if placing is None else _placed(corner, placing),
-    }
-    with _cog(path, profile, compress="JPEG", quality=QUALITY) as target:
-        for windows in _groups(shown):
-            chips = scene.read_chips(windows, size_px=BLOCK_PX)
-            for window, pixels, valid in zip(windows, chips.images[0], chips.valid, strict=True):
-                _write_block(target, window, shown, pixels, valid)
-
-
-def _write_block(
-    target: DatasetWriter, window: Window, shown: Box, pixels: np.ndarray, valid: np.ndarray
-) -> None:
-    left, top = int(window.col_off) - shown.left, int(window.row_off) - shown.top
-    width, height = min(BLOCK_PX, target.width - left), min(BLOCK_PX, target.height - top)
-    place = Window(left, top, width, height)
-    target.write(pixels[:, :height, :width], window=place)
-    target.write_mask(valid[:height, :width], window=place)
-
-
-def _groups(shown: Box) -> Iterator[list[Window]]:
-    """Yield blocks of a picture, row by row, a few at a time."""
-    for top in range(shown.top, shown.bottom, BLOCK_PX):
-        row = [
-            Window(left, top, BLOCK_PX, BLOCK_PX)
-            for left in range(shown.left, shown.right, BLOCK_PX)
-        ]
-        for start in range(0, len(row), BLOCKS_AT_ONCE):
-            yield row[start : start + BLOCKS_AT_ONCE]
-
-
-def _place_damage(source: Path, path: Path, placing: Placing) -> None:
-    """Write P(damaged) of a scene without georeference where its picture is placed."""
-    with rasterio.open(source) as file:
-        profile = {
-            "width": file.width,
-            "height": file.height,
-            "count": 1,
-            "dtype": "float32",
-            "nodata": float("nan"),
-            "crs": MERCATOR,
-            "transform": _placed(file.transform, placing),
-        }
-        with _cog(path, profile, compress="DEFLATE", predictor="YES") as target:
-            for _, window in file.block_windows(1):
-                target.write(file.read(1, window=window), 1, window=window)
-
-
-def _placed(grid: Affine, placing: Placing) -> Affine:
-    return Affine(
-        grid.a * placing.x_scale,
-        0,
-        grid.c * placing.x_scale + placing.x_start,
-        0,
-        grid.e * placing.y_scale,
-        grid.f * placing.y_scale + placing.y_start,
-    )
-
-
-@contextmanager
-def _cog(path: Path, profile: dict[str, object], **compression: object) -> Iterator[DatasetWriter]:
-    """Yield a tiled file to fill; at the end a COG with overviews appears in its place."""
-    settings = {"GDAL_CACHEMAX": CACHE_BYTES, "GDAL_TIFF_INTERNAL_MASK": True}
-    tiles = {"tiled": True, "blockxsize": BLOCK_PX, "blockysize": BLOCK_PX}
-    with appears(path) as temporary, warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        plain = temporary.with_name("plain.tif")
-        try:
-            with rasterio.Env(**settings):
-                with rasterio.open(
-                    plain,
-                    "w",
-                    driver="GTiff",
-                    sparse_ok=True,
-                    bigtiff="IF_SAFER",
-                    **tiles,
-                    **profile,
-                ) as target:
-                    yield target
-                copy_raster(
-                    plain,
-                    temporary,
-                    driver="COG",
-                    blocksize=BLOCK_PX,
-                    overview_resampling="AVERAGE",
-                    **compression,
-                )
-        except GDAL_ERRORS as err:
-            raise unwritable(path, err) from err

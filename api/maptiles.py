@@ -1,8 +1,8 @@
 """Map tiles and chips: a square of Web Mercator cut from a job's COGs, as a picture.
 
-GDAL is only ever given files that the service itself has named. It is asked for exactly the pixels
-of the square: asked for whole grids, as tile libraries do, it needs its VRT driver, which
-`hardening` takes away.
+GDAL is only ever given files that the service itself has named, and asked for exactly the pixels
+of the square. Readers of whole tiles as rio-tiler's first let GDAL suggest a grid, for which it
+needs its VRT driver, which `hardening` takes away; they are no faster.
 """
 
 import io
@@ -24,6 +24,7 @@ from rasterio.vrt import WarpedVRT
 
 from api.folders import JobFolder
 from api.map_index import Layer, MapScene
+from api.problems import not_found
 from damagenet.outputs.style import RAMP
 from data_prep.opening import GDAL_SETTINGS
 
@@ -31,6 +32,8 @@ MERCATOR = "EPSG:3857"
 EARTH_M = 2 * math.pi * 6_378_137
 """Width of the Web Mercator map, in its metres."""
 MAX_ZOOM = 24
+GDAL = GDAL_SETTINGS | {"GDAL_CACHEMAX": 64 * 2**20}
+"""A map needs few decoded blocks again."""
 OVERVIEW_SLACK = 1.2
 """An overview may be this much coarser than the picture that is asked for."""
 
@@ -96,12 +99,18 @@ def draw(folder: JobFolder, scenes: Iterable[MapScene], layer: Layer, view: View
     """Return a view of a layer as RGBA (h, w, 4); None where no scene holds anything.
 
     Where several scenes hold data, the first one is seen.
+
+    Raises:
+        ServiceError: 404 if the job was deleted meanwhile.
     """
     canvas: Pixels | None = None
     for scene in scenes:
         if not (scene.holds(layer) and view.shows(scene.bounds)):
             continue
-        pixels = _read(scene.file(folder, layer), scene, layer, view)
+        path = scene.file(folder, layer)
+        if not path.is_file():
+            raise not_found("picture of this assessment any more")
+        pixels = _read(path, scene, layer, view)
         canvas = pixels if canvas is None else np.where(canvas[..., 3:] > 0, canvas, pixels)
         if canvas[..., 3].all():
             break
@@ -143,7 +152,7 @@ def _latitude(north: float) -> float:
 
 def _read(path: Path, scene: MapScene, layer: Layer, view: View) -> Pixels:
     size, step = view.size_px, view.side / view.size_px
-    with rasterio.Env(**GDAL_SETTINGS), _opened(path, scene, view) as file:
+    with rasterio.Env(**GDAL), _opened(path, scene, view) as file:
         is_damage = layer == "damage"
         with WarpedVRT(
             file,
@@ -163,7 +172,7 @@ def _read(path: Path, scene: MapScene, layer: Layer, view: View) -> Pixels:
 def _opened(path: Path, scene: MapScene, view: View) -> DatasetReader:
     """Open a COG at the overview that is just fine enough; GDAL's warping would take none."""
     file = rasterio.open(path, driver="GTiff")
-    pixel = (scene.bounds[2] - scene.bounds[0]) % 360 / 360 * EARTH_M / file.width
+    pixel = scene.degrees_wide / 360 * EARTH_M / file.width
     coarsest = view.side / view.size_px / pixel * OVERVIEW_SLACK
     levels = [level for level, factor in enumerate(file.overviews(1)) if factor <= coarsest]
     if not levels:
@@ -185,4 +194,5 @@ def _palette() -> Pixels:
     colours = np.array([[int(hex_[n : n + 2], 16) for n in (1, 3, 5)] for _, hex_ in RAMP])
     steps = np.linspace(0, 1, 256)
     bands = [np.interp(steps, stops, band) for band in colours.T]
-    return np.rint(np.stack([*bands, np.full(256, 255)], axis=1)).astype(np.uint8)
+    palette: Pixels = np.rint(np.stack([*bands, np.full(256, 255)], axis=1)).astype(np.uint8)
+    return palette

@@ -1,6 +1,6 @@
 """What the OGC faces of the service answer with."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -26,7 +26,7 @@ class Conformance(Answer):
 class SpatialExtent(Answer):
     """Where features lie."""
 
-    bbox: list[tuple[float, float, float, float]]
+    bbox: list[Annotated[list[float], Field(min_length=4, max_length=4)]]
     """West, south, east, north in degrees."""
     crs: str = CRS84
 
@@ -34,7 +34,7 @@ class SpatialExtent(Answer):
 class TemporalExtent(Answer):
     """When the pictures were taken."""
 
-    interval: list[tuple[str | None, str | None]]
+    interval: list[Annotated[list[str | None], Field(min_length=2, max_length=2)]]
 
 
 class Extent(Answer):

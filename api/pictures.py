@@ -13,8 +13,10 @@ from api.problems import problems
 from api.routes import service_of
 from damagenet import __version__
 
-KEPT_S = 86_400
-"""How long a browser may keep a picture of a finished job."""
+KEPT_S = 3_600
+"""How long a browser may keep a picture of a finished job without asking again."""
+KEYS = "Authorization, X-API-Key, Cookie"
+"""Where a caller's key may be: what is kept for one is not shown to another."""
 
 PICTURE: dict[int | str, dict[str, Any]] = {
     200: {
@@ -41,7 +43,7 @@ async def answer_picture(
 ) -> Response:
     """Return a view of a layer as a file, or 304 where the caller has it."""
     tag = _tag(shown, scenes, layer, view, ending)
-    headers = {"ETag": tag, "Cache-Control": f"private, max-age={KEPT_S}"}
+    headers = {"ETag": tag, "Cache-Control": f"private, max-age={KEPT_S}", "Vary": KEYS}
     known = request.headers.get("if-none-match", "")
     if tag in known or known.strip() == "*":
         return Response(status_code=304, headers=headers)

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from typing import get_args
 
 import pytest
@@ -109,6 +110,38 @@ def test_collections_come_page_by_page_without_unfinished_jobs(client, app, job,
         address = {link["rel"]: link["href"] for link in page["links"]}.get("next")
     assert job in found
     assert waiting not in found
+
+
+OPEN = {"/", "/conformance", "/processes", "/processes/{process_id}"}
+"""Addresses that say what the service is, and nothing of anybody's jobs."""
+
+
+def test_all_that_is_anybodys_asks_for_a_key(tmp_path):
+    app = create_app(ServiceSettings(data_dir=tmp_path, require_keys=True))
+    asked = 0
+    with TestClient(app) as client:
+        for path, methods in app.openapi()["paths"].items():
+            if not OURS.match(path):
+                continue
+            address = path.format_map(ANYTHING)
+            for method in methods:
+                answer = client.request(method, address, follow_redirects=False)
+                assert (answer.status_code == 401) == (path not in OPEN), (method, path)
+                asked += 1
+    assert asked >= 20
+
+
+OURS = re.compile(r"/$|/(conformance|collections|processes|jobs)|.*/(tiles|items|chips|units)")
+ANYTHING = {
+    "job_id": "0" * 32,
+    "layer": "imagery",
+    "z": 0,
+    "x": 0,
+    "y": 0,
+    "ending": "png",
+    "unit_id": "u",
+    "process_id": "assess",
+}
 
 
 # ---- the process

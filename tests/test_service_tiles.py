@@ -184,6 +184,19 @@ def test_an_unfinished_job_has_no_map_yet_and_a_failed_one_never(app, client, jo
     assert "not finished" in running.json()["detail"]
 
 
+def test_a_map_whose_files_go_while_it_is_asked_for_is_not_found(app, client, bundle, tmp_path):
+    scene = flat_scene(tmp_path / "gone.tif", GREEN)
+    job = add_job(app.state.service, lambda root: assessed(root, bundle, [scene])[1])
+    folder = app.state.service.folders.job(job)
+    (folder.maps / "gone.imagery.tif").unlink()
+    (folder.results / "damage.parquet").unlink()
+    z, x, y, _, _ = tile_at(EAST + 50, NORTH - 50)
+    for path in (address(job, "imagery", z, x, y), f"/v1/assessments/{job}/chips/u.png"):
+        assert client.get(path).status_code == 404
+    folder.delete()
+    assert client.get(address(job, "damage", z, x, y)).status_code == 404
+
+
 def test_another_callers_map_is_not_found(app, client, job):
     set_job(app.state.service, job, owner="somebody else")
     answers = [

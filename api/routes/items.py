@@ -19,7 +19,7 @@ router = APIRouter(route_class=OgcRoute, tags=["items"])
 
 V1 = "/v1/assessments/{job_id}"
 COLLECTION = "/collections/{job_id}"
-REFUSED = problems(400, 404, 409)
+REFUSED = problems(400, 404, 409, 422)
 
 FEATURE: dict[str, Any] = {
     "type": "object",
@@ -62,17 +62,29 @@ async def items(
     request: Request,
     shown: Shown,
     bbox: Annotated[
-        str | None, Query(description="west,south,east,north in degrees; west may be larger.")
+        str | None,
+        Query(
+            description="west,south,east,north in degrees; west may be larger.",
+            examples=["-95.7,29.8,-95.6,29.9"],
+        ),
     ] = None,
     datetime: Annotated[
-        str | None, Query(description="When the picture was taken: a moment, or from/to.")
+        str | None,
+        Query(
+            description="When the picture was taken: a moment, or from/to.",
+            examples=["2017-08-30/2017-09-02"],
+        ),
     ] = None,
     limit: Annotated[
         int, Query(ge=1, description=f"Items on a page; more than {MOST} count as {MOST}.")
     ] = 100,
     offset: Annotated[int, Query(ge=0, description="Items on the pages before.")] = 0,
     label: Annotated[
-        str | None, Query(description=f"Verdicts, with commas between: {', '.join(LABELS)}.")
+        str | None,
+        Query(
+            description=f"Verdicts, with commas between: {', '.join(LABELS)}.",
+            examples=["damaged,uncertain"],
+        ),
     ] = None,
     min_p: Annotated[float | None, Query(ge=0, le=1, description="Smallest P(damaged).")] = None,
 ) -> Response:

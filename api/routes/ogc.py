@@ -51,7 +51,7 @@ MADE_UP = " Its place is made up, as the picture has no georeference."
     response_model_exclude_none=True,
     summary="What there is",
     response_model=LandingPage,
-    responses={303: {"description": "The page, for browsers."}, **problems(400)},
+    responses={303: {"description": "The page, for browsers."}, **problems(400, 422)},
 )
 def landing(
     request: Request,
@@ -89,7 +89,7 @@ def conformance() -> Conformance:
     "/collections",
     response_model_exclude_none=True,
     summary="Finished assessments",
-    responses=problems(400),
+    responses=problems(400, 422),
 )
 def collections(
     request: Request,
@@ -115,7 +115,7 @@ def collections(
     "/collections/{job_id}",
     response_model_exclude_none=True,
     summary="One finished assessment",
-    responses=problems(400, 404, 409),
+    responses=problems(400, 404, 409, 422),
 )
 def collection(request: Request, job: FoundJob, shown: Shown) -> Collection:
     """Say where and when the features of an assessment are."""
@@ -147,8 +147,8 @@ def _collection(request: Request, job: Job, shown: ShownMap) -> Collection:
         description=f"Damage verdicts on the units of {names}."
         + (MADE_UP if shown.index.placed else ""),
         extent=Extent(
-            spatial=SpatialExtent(bbox=[shown.index.extent]),
-            temporal=TemporalExtent(interval=[interval]) if interval else None,
+            spatial=SpatialExtent(bbox=[list(shown.index.extent)]),
+            temporal=TemporalExtent(interval=[list(interval)]) if interval else None,
         ),
         links=[Link(href=href, rel=rel, type=kind, title=t) for href, rel, kind, t in links],
     )

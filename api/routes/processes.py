@@ -46,7 +46,7 @@ EXECUTE: dict[str, Any] = {
     "/processes",
     response_model_exclude_none=True,
     summary="What can be asked for",
-    responses=problems(400),
+    responses=problems(400, 422),
 )
 def processes(request: Request, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> ProcessList:
     """List the processes: there is one."""
@@ -61,7 +61,7 @@ def processes(request: Request, limit: Annotated[int, Query(ge=1, le=1000)] = 10
     "/processes/{process_id}",
     response_model_exclude_none=True,
     summary="A process",
-    responses=problems(400, 404),
+    responses=problems(400, 404, 422),
 )
 def process(request: Request, process_id: str) -> ProcessDescription:
     """Describe a process with its inputs and outputs."""
@@ -97,7 +97,9 @@ async def execute(
     return _status(request, job)
 
 
-@router.get("/jobs", response_model_exclude_none=True, summary="Your jobs", responses=problems(400))
+@router.get(
+    "/jobs", response_model_exclude_none=True, summary="Your jobs", responses=problems(400, 422)
+)
 def jobs(
     request: Request,
     reader: Reader,
@@ -118,7 +120,7 @@ def jobs(
     "/jobs/{job_id}",
     response_model_exclude_none=True,
     summary="How a job goes",
-    responses=problems(400, 404),
+    responses=problems(400, 404, 422),
 )
 def job(request: Request, reader: Reader, job_id: str) -> JobStatus:
     """Say where a job stands."""
@@ -129,7 +131,7 @@ def job(request: Request, reader: Reader, job_id: str) -> JobStatus:
     "/jobs/{job_id}",
     response_model_exclude_none=True,
     summary="Dismiss or delete a job",
-    responses=problems(400, 404),
+    responses=problems(400, 404, 422),
 )
 def dismiss(request: Request, writer: Writer, job_id: str) -> JobStatus:
     """Stop a job that waits or runs; delete one that has ended. Its files go at once."""
@@ -144,7 +146,7 @@ def dismiss(request: Request, writer: Writer, job_id: str) -> JobStatus:
     response_model=dict[str, Reference],
     responses={
         204: {"description": "Results as `Link` headers, where the execution asked for raw ones."},
-        **problems(400, 404, 410, 500),
+        **problems(400, 404, 410, 422, 500),
     },
 )
 def results(request: Request, reader: Reader, job_id: str) -> dict[str, Reference] | Response:

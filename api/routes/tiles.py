@@ -11,7 +11,7 @@ from api.atlas import ShownMap
 from api.map_index import LAYERS, Layer, MapScene
 from api.maptiles import Ending, View, is_tile
 from api.pictures import PICTURE, answer_picture
-from api.problems import not_found
+from api.problems import not_found, problems
 from api.schemas import Answer
 from api.shown import Shown
 from api.wmts import TileLayer, wmts_capabilities
@@ -45,9 +45,9 @@ class TileJson(Answer):
     tiles: list[str]
     minzoom: int
     maxzoom: int
-    bounds: tuple[float, float, float, float]
+    bounds: Annotated[list[float], Field(min_length=4, max_length=4)]
     """West, south, east, north in degrees."""
-    center: tuple[float, float, int]
+    center: Annotated[list[float], Field(min_length=3, max_length=3)]
     """Longitude, latitude, zoom."""
     scheme: str = "xyz"
     attribution: str = ""
@@ -58,7 +58,14 @@ class TileJson(Answer):
     """Stems of the scenes that have this layer."""
 
 
-@router.get("/WMTSCapabilities.xml", response_class=Response)
+@router.get(
+    "/WMTSCapabilities.xml",
+    response_class=Response,
+    responses={
+        200: {"content": {"application/xml": {"schema": {"type": "string"}}}},
+        **problems(404, 409, 422),
+    },
+)
 def wmts(request: Request, shown: Shown) -> Response:
     """Return the WMTS capabilities of all layers, for GIS programs."""
     base = _base(request, shown)
@@ -84,7 +91,7 @@ def wmts(request: Request, shown: Shown) -> Response:
     return Response(document, media_type="application/xml")
 
 
-@router.get("/{layer}/tilejson.json")
+@router.get("/{layer}/tilejson.json", responses=problems(404, 409, 422))
 def tilejson(
     *,
     request: Request,
@@ -103,8 +110,8 @@ def tilejson(
         tiles=[address if scene is None else f"{address}?scene={quote(scene)}"],
         minzoom=0,
         maxzoom=maxzoom,
-        bounds=(west, south, east, north),
-        center=((west + east) / 2, (south + north) / 2, max(0, maxzoom - 3)),
+        bounds=[west, south, east, north],
+        center=[(west + east) / 2, (south + north) / 2, max(0, maxzoom - 3)],
         attribution="place made up: no georeference" if shown.index.placed else "",
         georeferenced=not shown.index.placed,
         scenes=[one.stem for one in scenes],
