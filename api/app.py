@@ -15,7 +15,8 @@ from api.hosts import KnownHosts
 from api.limits import Limiter
 from api.logs import RequestLog
 from api.metrics import Metrics
-from api.problems import handle_problems
+from api.predictions import Predictions
+from api.problems import handle_problems, problems
 from api.queue import JobQueue
 from api.routes import (
     again,
@@ -28,6 +29,7 @@ from api.routes import (
     models,
     ogc,
     page,
+    predict,
     processes,
     results,
     session,
@@ -57,6 +59,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     chips.router,
     ogc.router,
     processes.router,
+    predict.router,
 )
 """One line for each file in `routes/` that asks who calls, in the order of the document."""
 OPEN_ROUTERS: tuple[APIRouter, ...] = (session.router, health.router, page.router)
@@ -88,11 +91,13 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
         keys=KeyStore(database),
         limits=Limiter(settings.requests_per_minute, settings.concurrent_requests),
         metrics=Metrics(database),
+        predictions=Predictions(settings),
     )
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
+        service.predictions.close()
         service.queue.close()
         service.database.close()
 

@@ -8,6 +8,7 @@ from api.atlas import Atlas
 from api.folders import ServiceFolders
 from api.limits import Limiter
 from api.metrics import Metrics
+from api.predictions import Predictions
 from api.queue import JobQueue
 from api.settings import ServiceSettings
 from api.store.database import Database
@@ -30,6 +31,7 @@ class Service:
     keys: KeyStore
     limits: Limiter
     metrics: Metrics
+    predictions: Predictions
 
 
 def service_of(request: Request) -> Service:

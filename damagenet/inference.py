@@ -72,7 +72,7 @@ class Predictor:
         The distances are NaN where the bundle holds no tiles to compare with; arguments and errors
         as `probabilities`.
         """
-        self._check(images)
+        self.check(images)
         count = len(images[0])
         logits, distances = np.empty(count, np.float64), np.full(count, np.nan)
         with torch.inference_mode():
@@ -88,7 +88,7 @@ class Predictor:
 
         `head_logits` makes the same logits of it, so that one pass gives both.
         """
-        self._check(images)
+        self.check(images)
         out = np.empty((len(images[0]), self.features), np.float32)
         with torch.inference_mode():
             for rows, batch in self._batches(images):
@@ -107,7 +107,8 @@ class Predictor:
             rows = slice(start, start + self.batch_size)
             yield rows, [torch.from_numpy(image[rows]).to(self.device) for image in images]
 
-    def _check(self, images: tuple[Images, ...]) -> None:
+    def check(self, images: tuple[Images, ...]) -> None:
+        """Raise ConfigError if number, shape or type of the images is not what the model takes."""
         inputs = self.bundle.card.inputs
         if len(images) != len(inputs):
             raise ConfigError(

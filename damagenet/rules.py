@@ -14,9 +14,13 @@ import math
 from dataclasses import dataclass
 from typing import Literal, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from damagenet.card import Calibration, Card
 from damagenet.confidence import at_prior, confident_distance, labels_needed, logits
 from damagenet.errors import ConfigError
+from damagenet.labels import Label
 from damagenet.options import AssessOptions
 
 RESOLVED = 1e-6
@@ -100,6 +104,28 @@ class Rules:
             kept=kept,
             labels=labels,
         )
+
+
+def verdicts(
+    probability: NDArray[np.float64], *, threshold: float, uncertain_band: tuple[float, float]
+) -> NDArray[np.str_]:
+    """Return the label of each probability (N,), `not-judged` where it is NaN.
+
+    Args:
+        probability: Calibrated probabilities of damage.
+        threshold: Probability from which a unit is damaged.
+        uncertain_band: Probabilities strictly inside are uncertain.
+    """
+    low, high = uncertain_band
+    return np.select(
+        [
+            np.isnan(probability),
+            (low < probability) & (probability < high),
+            probability >= threshold,
+        ],
+        [Label.NOT_JUDGED.value, Label.UNCERTAIN.value, Label.DAMAGED.value],
+        Label.UNDAMAGED.value,
+    )
 
 
 def reweighted(calibration: Calibration, shift: float, prior: float | None) -> Calibration:

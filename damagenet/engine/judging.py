@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from damagenet.assessment import DISTANCE_COLUMN
 from damagenet.bundle import model_id
 from damagenet.card import Calibration, Card
-from damagenet.labels import Label, Reason
+from damagenet.labels import Reason
 from damagenet.options import AssessOptions
-from damagenet.rules import Rules
+from damagenet.rules import Rules, verdicts
 from data_prep.scene import Scene
 from data_prep.windows import Unit
 
@@ -163,7 +163,9 @@ class Judge:
         return {
             "unit_id": [unit.unit_id for unit in units],
             "kind": [unit.kind.value for unit in units],
-            "label": self._labels(highest),
+            "label": verdicts(
+                highest, threshold=self.threshold, uncertain_band=self.uncertain_band
+            ),
             "reason": self._reasons(judged, outside, imagery),
             "p_damaged": highest,
             "p_min": lowest,
@@ -177,18 +179,6 @@ class Judge:
             "model": [self.model] * len(units),
             DISTANCE_COLUMN: _mean_distances(looks.distance, owner, judged),
         }
-
-    def _labels(self, probability: NDArray[np.float64]) -> NDArray[np.str_]:
-        low, high = self.uncertain_band
-        return np.select(
-            [
-                np.isnan(probability),
-                (low < probability) & (probability < high),
-                probability >= self.threshold,
-            ],
-            [Label.NOT_JUDGED.value, Label.UNCERTAIN.value, Label.DAMAGED.value],
-            Label.UNDAMAGED.value,
-        )
 
     def _reasons(
         self, judged: NDArray[np.bool_], outside: NDArray[np.bool_], imagery: NDArray[np.bool_]

@@ -1,0 +1,78 @@
+"""A real `damagenet serve` in a process of its own, and what it uses of the machine."""
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from http_load import send
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """A running service.
+
+    Attributes:
+        port: Where it listens.
+        pid: Its process.
+    """
+
+    port: int
+    pid: int
+
+    def processor_s(self) -> float:
+        """Return the processor time of all its threads so far."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / TICKS
+
+    def memory_mb(self, name: str) -> float:
+        """Return `VmRSS` (resident now) or `VmHWM` (its peak)."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return int(re.search(rf"{name}:\s+(\d+) kB", status)[1]) / 1000
+
+    def forget_peak(self) -> None:
+        """Let the peak of memory begin from what is resident now."""
+        Path(f"/proc/{self.pid}/clear_refs").write_text("5")
+
+
+@contextmanager
+def served(data: Path, device: str) -> Iterator[Server]:
+    """Run `damagenet serve` without workers on a free port of this machine."""
+    code = "from damagenet.cli.main import run; run()"
+    command = [sys.executable, "-c", code, "serve", "--no-worker", "--port", "0"]
+    process = subprocess.Popen(
+        [*command, "--data", str(data), "--device", device], stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if found := re.search(r"http://[^:]+:(\d+)", line):
+                server = Server(port=int(found[1]), pid=process.pid)
+                break
+        else:
+            sys.exit("the service did not start")
+        _until_it_answers(server)
+        yield server
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _until_it_answers(server: Server) -> None:
+    request = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    for _ in range(300):
+        try:
+            asyncio.run(send(server.port, request, clients=1, seconds=0.01))
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
+    sys.exit("the service does not answer")
