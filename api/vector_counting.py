@@ -113,6 +113,7 @@ def _count_with_gdal(count: Count) -> None:
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
     """Blame the file for what GDAL raises."""
+    from pyarrow import ArrowException
     from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, GeometryError
 
     unreadable = (DataSourceError, DataLayerError, FeatureError, GeometryError, ShapelyError)
@@ -120,7 +121,7 @@ def _readable(path: Path) -> Iterator[None]:
         yield
     except FootprintError:
         raise
-    except (*unreadable, OSError, ValueError, UnboundLocalError) as err:
+    except (*unreadable, ArrowException, OSError, ValueError, UnboundLocalError) as err:
         # What the library says is for the log of whoever runs the service.
         logger.warning("%s: %s", path, err)
         raise FootprintError(
@@ -149,7 +150,7 @@ def _count_geopackage(count: Count) -> None:
                 "SELECT name FROM sqlite_master WHERE type = 'view' "
                 "AND lower(name) IN (SELECT lower(table_name) FROM gpkg_contents)"
             ).fetchall()
-    except sqlite3.Error as err:
+    except (sqlite3.Error, UnicodeDecodeError) as err:  # a broken schema, told in broken text
         raise FootprintError(
             f"{count.path.name} is no GeoPackage that can be read: export it again"
         ) from err
@@ -200,6 +201,7 @@ def _count_parquet(count: Count) -> None:
     import pyarrow
     from pyarrow.parquet import ParquetFile
 
+    unreadable = (pyarrow.ArrowException, ShapelyError)
     try:
         with ParquetFile(count.path) as file:
             # What the header claims is checked first; what it hides is counted as it comes.
@@ -211,7 +213,7 @@ def _count_parquet(count: Count) -> None:
                 count.add_wkb(batch.column(0).to_numpy(zero_copy_only=False))
     except FootprintError:
         raise
-    except (pyarrow.ArrowException, ShapelyError, OSError, ValueError, KeyError, TypeError) as err:
+    except (*unreadable, OSError, ValueError, LookupError, TypeError) as err:
         raise FootprintError(
             f"{count.path.name} is no GeoParquet with its geometry as WKB: write it again"
         ) from err
