@@ -16,7 +16,7 @@ from api.limits import Limiter
 from api.logs import RequestLog
 from api.metrics import Metrics
 from api.predictions import Predictions
-from api.problems import handle_problems, problems
+from api.problems import handle_problems
 from api.queue import JobQueue
 from api.routes import (
     again,

@@ -78,7 +78,7 @@ class Tab:
         return int(self.text(f'[data-count="{name}"]').replace(",", ""))
 
     def until(self, expression: str, what: str) -> None:
-        """Wait until a JavaScript expression is true; the page's policy forbids that it waits itself."""
+        """Wait until an expression is true; the page's policy keeps the page from doing so."""
         until(lambda: self.page.evaluate(expression), what, patience_s=PATIENCE_MS / 1000)
 
     def wait_for_map(self) -> None:
@@ -97,7 +97,8 @@ def tab(base: str, folder: Path, **context: Any) -> Iterator[Tab]:
     chromium = require_page()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
-        opened = Tab(page=browser.new_context(**given).new_page(), base=base, screenshots=screenshots)
+        page_ = browser.new_context(**given).new_page()
+        opened = Tab(page=page_, base=base, screenshots=screenshots)
         opened.page.set_default_timeout(PATIENCE_MS)
         opened.page.on("pageerror", lambda error: opened.caught.append(str(error)))
         opened.page.on("console", lambda said: _hear(opened, said))

@@ -1,4 +1,4 @@
-"""The page at /ui/: files that `make ui` builds; nothing of it is secret, so no key is asked for."""
+"""The page at /ui/: files that `make ui` builds; none of them is secret, so no key is asked for."""
 
 from pathlib import Path
 

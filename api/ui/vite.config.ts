@@ -11,6 +11,7 @@ export default defineConfig({
     // What is bundled is other people's work under their licences, which travel with it.
     license: { fileName: "licences.md" },
     modulePreload: { polyfill: false },
+    rolldownOptions: { checks: { pluginTimings: false } },
   },
   worker: { format: "es" },
   oxc: { jsx: { runtime: "automatic", importSource: "preact" } },

@@ -32,7 +32,7 @@ export function Changes({ result }: { result: Result }): JSX.Element | null {
       <p class="trouble" role="alert">{trouble}</p>
       {changes ? (
         <>
-          <p>{count(changes.changed)} of {count(changes.compared)} verdicts differ from {changes.model_against}.</p>
+          <p id="changed">{count(changes.changed)} of {count(changes.compared)} verdicts differ from {changes.model_against}.</p>
           <ul class="flows">
             {changes.flows.map((flow) => (
               <li key={flow.before + flow.after}><Word label={flow.before} /> → <Word label={flow.after} /> <b>{count(flow.count)}</b></li>
