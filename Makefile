@@ -1,6 +1,8 @@
 # Two commands do everything on a machine with Python 3.11 or newer, git and make:
 #   make demo    the main job on a scene (SCENE=file.tif BUILDINGS=file.gpkg for your own)
 #   make test    format, lint, types, architecture, tests
+# The page of the service is written in TypeScript and built by Node 20 or newer:
+#   make ui      builds it; without it the service runs and its page says so
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -8,7 +10,11 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OUT ?= demo
 
-.PHONY: demo test check wheel-test clean
+UI := api/ui
+PAGE := $(UI)/dist/index.html
+NPM := $(shell command -v npm)
+
+.PHONY: demo test check ui ui-test wheel-test clean
 .DELETE_ON_ERROR:
 
 $(READY): pyproject.toml
@@ -30,12 +36,25 @@ check: $(READY)
 test: check
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
+ui: $(PAGE)
+
+$(UI)/node_modules/.ready: $(UI)/package-lock.json
+	npm --prefix $(UI) ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+$(PAGE): $(UI)/node_modules/.ready $(UI)/index.html $(UI)/vite.config.ts $(wildcard $(UI)/public/*) $(shell find $(UI)/src -type f)
+	npm --prefix $(UI) run --silent build
+
+ui-test: $(UI)/node_modules/.ready
+	npm --prefix $(UI) test --silent
+
 # The wheel in an environment of its own, with its real dependencies, used from another folder.
-wheel-test:
+wheel-test: $(if $(NPM),ui)
 	$(PYTHON) -m venv --clear build/wheel-env
 	build/wheel-env/bin/python -m pip install --quiet --upgrade pip
 	build/wheel-env/bin/python -m pip install --quiet .
 	cd build/wheel-env && ./bin/damagenet demo --out wheel-demo --overwrite
+	$(if $(NPM),cd build/wheel-env && ./bin/python -c 'from api.routes.page import DIST, INDEX; assert (DIST / INDEX).is_file(), DIST')
 
 clean:
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) build $(UI)/node_modules $(UI)/dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

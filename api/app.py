@@ -28,6 +28,7 @@ from api.routes import (
     labels,
     models,
     ogc,
+    page,
     predict,
     processes,
     results,
@@ -61,7 +62,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     processes.router,
 )
 """One line for each file in `routes/` that asks who calls, in the order of the document."""
-OPEN_ROUTERS: tuple[APIRouter, ...] = (session.router, health.router)
+OPEN_ROUTERS: tuple[APIRouter, ...] = (session.router, health.router, page.router)
 """Those that answer anybody."""
 
 
