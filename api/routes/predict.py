@@ -40,8 +40,8 @@ def request_body() -> dict[str, Any]:
     "/predict",
     summary="Probabilities for chips",
     response_model=Prediction,
-    responses={200: {"content": {"application/json": {"example": EXAMPLE}}}}
-    | problems(413, 415, 422, 429, 503),
+    responses=problems(413, 415, 422, 429, 503)
+    | {200: {"content": {"application/json": {"example": EXAMPLE}}}},
     openapi_extra=request_body(),
 )
 async def predict(
