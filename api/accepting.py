@@ -72,7 +72,7 @@ def accept(service: Service, asked: Asked) -> Job:
     _check_numbers(service, asked.owner, files)
     _link_uploads(service, asked.owner, uploads, folder)
     _inspect(service, folder)
-    options = read_options(fields, folder, service.folders.models)
+    options = read_options(fields, folder, service.folders.models_of(asked.owner))
     check_chips(folder, options, service.settings)
     job = service.jobs.create(
         NewJob(
@@ -99,6 +99,17 @@ def announce(service: Service, job_id: str) -> None:
     except ServiceError:
         # No harm: workers look for jobs that no message told of.
         logger.warning("job %s is kept, but the queue does not answer", job_id)
+
+
+def require_turn(service: Service, owner: str) -> None:
+    """Raise ServiceError 429 where a caller has as many jobs that wait or run as it may."""
+    most = service.settings.max_jobs
+    if service.jobs.count_waiting(owner) >= most:
+        raise ServiceError(
+            429,
+            f"{most} jobs wait or run already (max_jobs): wait until one has ended",
+            {"Retry-After": "30"},
+        )
 
 
 def _announced(
@@ -131,12 +142,7 @@ def _check_numbers(service: Service, owner: str, files: dict[Role, list[SentFile
             f"{scenes} scenes were sent, and one assessment takes {settings.max_scenes} "
             "(max_scenes): send several requests",
         )
-    if service.jobs.count_waiting(owner) >= settings.max_jobs:
-        raise ServiceError(
-            429,
-            f"{settings.max_jobs} jobs wait or run already (max_jobs): wait until one has ended",
-            {"Retry-After": "30"},
-        )
+    require_turn(service, owner)
 
 
 def _link_uploads(

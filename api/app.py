@@ -6,7 +6,9 @@ from threading import Event
 
 from fastapi import APIRouter, FastAPI
 
+from api.bodies import LimitedBodies
 from api.folders import ServiceFolders
+from api.guard import REFUSALS
 from api.headers import SafeHeaders
 from api.hosts import KnownHosts
 from api.limits import Limiter
@@ -14,7 +16,18 @@ from api.logs import RequestLog
 from api.metrics import Metrics
 from api.problems import handle_problems
 from api.queue import JobQueue
-from api.routes import assessments, events, health, models, results, session, uploads
+from api.routes import (
+    again,
+    assessments,
+    events,
+    health,
+    labels,
+    models,
+    results,
+    session,
+    totals,
+    uploads,
+)
 from api.service import Service
 from api.settings import ServiceSettings, read_service_settings
 from api.store.database import Database
@@ -28,11 +41,14 @@ ROUTERS: tuple[APIRouter, ...] = (
     uploads.router,
     events.router,
     results.router,
+    labels.router,
+    again.router,
+    totals.router,
     models.router,
-    session.router,
-    health.router,
 )
-"""One line for each file in `routes/`, in the order of the document."""
+"""One line for each file in `routes/` that asks who calls, in the order of the document."""
+OPEN_ROUTERS: tuple[APIRouter, ...] = (session.router, health.router)
+"""Those that answer anybody."""
 
 
 def create_app(settings: ServiceSettings | None = None) -> FastAPI:
@@ -73,6 +89,8 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
     handle_problems(app)
     _protect(app, service)
     for router in ROUTERS:
+        app.include_router(router, responses=REFUSALS)
+    for router in OPEN_ROUTERS:
         app.include_router(router)
     return app
 
@@ -81,5 +99,6 @@ def _protect(app: FastAPI, service: Service) -> None:
     """Put around an application what every request passes; the last one is the outermost."""
     if not service.settings.require_keys:
         app.add_middleware(KnownHosts, allowed=service.settings.allowed_hosts)
+    app.add_middleware(LimitedBodies, max_upload_bytes=service.settings.max_upload_bytes)
     app.add_middleware(SafeHeaders)
     app.add_middleware(RequestLog, watch=service.metrics.count)

@@ -45,9 +45,10 @@ def _cells(path: Path, stride: float | None, pixel_size: float | None) -> int:
     try:
         with open_raster(path) as dataset, gdal_session(path, strict=False):
             grid = north_up(dataset, ground)
-            metres = grid.native_m or (pixel_size or 0.0, pixel_size or 0.0)
-            extent = (dataset.width * metres[0], dataset.height * metres[1])
+            across_m, down_m = grid.native_m or (pixel_size or 0.0, pixel_size or 0.0)
+            width_m, height_m = dataset.width * across_m, dataset.height * down_m
     except SceneError:
         return 0
-    sides = (stride or ground.width_m, stride or ground.height_m)
-    return ceil(extent[0] / sides[0]) * ceil(extent[1] / sides[1])
+    columns = ceil(float(width_m) / (stride or ground.width_m))
+    rows = ceil(float(height_m) / (stride or ground.height_m))
+    return columns * rows

@@ -5,7 +5,7 @@ data_dir/jobs/ID/results/                                    as `damagenet asses
 data_dir/jobs/ID/maps/STEM.{imagery,pre}.tif                 COGs for map tiles
 data_dir/jobs/ID/labels/labels.geojson                       labels given on the page
 data_dir/uploads/ID                                          a file sent in parts
-data_dir/models/NAME/                                        bundles made by `adapt`
+data_dir/models/OWNER/NAME/                                  bundles made by `adapt`
 """
 
 import re
@@ -91,5 +91,9 @@ class ServiceFolders:
 
     @property
     def models(self) -> Path:
-        """Bundles that callers made by adapting shipped ones."""
+        """Bundles that callers made by adapting shipped ones: a folder for each owner."""
         return self.data_dir / "models"
+
+    def models_of(self, owner: str) -> Path:
+        """Return the folder of the bundles of one caller, which may not be there yet."""
+        return self.models / owner

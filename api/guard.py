@@ -141,7 +141,8 @@ def refuse_other_sites(request: Request, *, strict: bool) -> None:
         allowed = site in ("same-origin", "none") if site else not strict
     if not allowed:
         raise ServiceError(
-            403, "another site sent this request: open the service's own page, or send an API key"
+            403,
+            "this request did not come from the service's own page: open that, or send an API key",
         )
 
 

@@ -1,5 +1,7 @@
 """What a file that was sent may be, told from its content before anything works with it."""
 
+import logging
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,7 +14,11 @@ from api.vector_inspection import inspect_vectors
 from api.zipped_vectors import rezip
 from damagenet.errors import DamageNetError
 
+logger = logging.getLogger(__name__)
+
 HEAD_BYTES = 4096
+LIBRARY_SAYS = re.compile(r" \(.*\)(?=: copy it again$)", re.DOTALL)
+"""Where `data_prep.opening` quotes GDAL."""
 SHAPEFILE = "Shapefile"
 
 
@@ -80,9 +86,9 @@ def inspect_upload(path: Path, role: Role, settings: ServiceSettings) -> Path:
             shapefile = path.name.endswith(".shp.zip")
             inspect_vectors(path, SHAPEFILE if shapefile else _kind(path, role).name, settings)
     except ServiceError as err:
-        raise ServiceError(err.status, _without_folder(err, path)) from err
+        raise ServiceError(err.status, _public(err, path)) from err
     except DamageNetError as err:
-        raise ServiceError(422, _without_folder(err, path)) from err
+        raise ServiceError(422, _public(err, path)) from err
     return path
 
 
@@ -127,6 +133,8 @@ def _kind_of_text(head: bytes, suffix: str) -> Kind | None:
     return by_name["CSV"] if suffix == ".csv" else None
 
 
-def _without_folder(error: DamageNetError, path: Path) -> str:
-    """Return the sentence of an error with the file's name in place of its path."""
-    return str(error).replace(str(path), path.name).replace(f"{path.parent}/", "")
+def _public(error: DamageNetError, path: Path) -> str:
+    """Return the sentence of an error without folders, and without what a library said."""
+    logger.info("a file was refused: %s", error)
+    sentence = LIBRARY_SAYS.sub("", str(error))
+    return sentence.replace(str(path), path.name).replace(f"{path.parent}/", "")

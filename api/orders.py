@@ -24,7 +24,7 @@ class Order(BaseModel):
     root: Path
     """Folder of the job."""
     models: Path
-    """Folder of adapted models."""
+    """Folder of the models that the job's owner adapted."""
     options: dict[str, Any]
     """As the caller gave them."""
     device: str

@@ -16,6 +16,7 @@ from damagenet.errors import (
     DamageNetError,
     DataError,
     DeviceError,
+    EvaluationError,
     FootprintError,
     OutputError,
     SceneError,
@@ -29,6 +30,7 @@ STATUS: dict[type[DamageNetError], int] = {
     FootprintError: 422,
     DataError: 422,
     BundleError: 422,
+    EvaluationError: 422,
     DeviceError: 503,
     OutputError: 500,
 }

@@ -12,20 +12,27 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, TextIO
 
+from api.adapting import adapt_job
 from api.assessing import assess_job
+from api.bundles import without_folders
 from api.folder_lock import alone_in
 from api.hardening import harden_gdal
 from api.logs import set_up_logs
 from api.orders import Order, Told
 from api.problems import Problem, problem_of
 from api.schemas import StepInTime
+from api.suggesting import suggest_job
 from damagenet.errors import DamageNetError
 
 logger = logging.getLogger(__name__)
 
 Tell = Callable[[StepInTime], None]
 
-PROCESSES: dict[str, Callable[[Order, Tell], dict[str, Any]]] = {"assess": assess_job}
+PROCESSES: dict[str, Callable[[Order, Tell], dict[str, Any]]] = {
+    "adapt": adapt_job,
+    "assess": assess_job,
+    "suggest": suggest_job,
+}
 """What a runner can do, by the job's process: takes an order, returns the job's result."""
 
 
@@ -57,7 +64,8 @@ def run_order(order: Order, tell: Tell) -> Told:
 
 def without_paths(problem: Problem, order: Order) -> Problem:
     """Return a problem whose sentence names files as the caller does."""
-    return problem.model_copy(update={"detail": order.folder.public(problem.detail)})
+    text = without_folders(order.folder.public(problem.detail), order.models)
+    return problem.model_copy(update={"detail": text})
 
 
 def _private_stdout() -> TextIO:

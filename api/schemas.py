@@ -36,7 +36,7 @@ class SentFile(Answer):
 class StepInTime(Answer):
     """How far a running job is."""
 
-    stage: Literal["assessing", "writing", "mapping", "adapting"]
+    stage: Literal["assessing", "writing", "mapping", "suggesting", "adapting"]
     scene: str = ""
     """Name of the scene that is worked on."""
     number: int = 0
@@ -53,7 +53,7 @@ class JobStatus(Answer):
     """A job, as in OGC API Processes (`statusInfo`), with what damagenet knows besides."""
 
     jobID: str  # noqa: N815  the standard's spelling
-    processID: Literal["assess", "adapt"]  # noqa: N815  the standard's spelling
+    processID: Literal["assess", "suggest", "adapt"]  # noqa: N815  the standard's spelling
     type: Literal["process"] = "process"
     status: Status
     progress: int = Field(ge=0, le=100)

@@ -10,6 +10,8 @@ from api.store.tables import ACCEPTED, DISMISSED, FAILED, RUNNING, SUCCESSFUL, J
 
 ASSESSED = 95
 """Percent of the work that is done when all scenes are assessed; maps are the rest."""
+ALMOST = 99
+"""The most percent of a job that has not ended."""
 
 
 def job_status(job: Job) -> JobStatus:
@@ -45,10 +47,11 @@ def percent(step: StepInTime | None) -> int:
     """Return how much of a job is done, 0 to 99."""
     if step is None or not step.scenes:
         return 0
-    if step.stage not in ("assessing", "writing"):
+    if step.stage == "mapping":
         return ASSESSED
+    most = ASSESSED if step.stage in ("assessing", "writing") else ALMOST
     share = step.units_done / step.units_total if step.units_total else 1.0
-    return min(ASSESSED, int(ASSESSED * (step.number - 1 + share) / step.scenes))
+    return min(most, int(most * (step.number - 1 + share) / step.scenes))
 
 
 def message(job: Job, step: StepInTime | None) -> str:
@@ -87,16 +90,24 @@ def _running(step: StepInTime) -> str:
     which = f"scene {step.number} of {step.scenes}, {step.scene}"
     if step.stage == "writing":
         return f"Writing the files of {which}."
-    return f"Assessing {which}: {step.units_done:,} of {step.units_total:,} units."
+    doing = "Looking at" if step.stage == "suggesting" else "Assessing"
+    return f"{doing} {which}: {step.units_done:,} of {step.units_total:,} units."
 
 
 def _successful(result: dict[str, Any]) -> str:
     counts = result.get("counts")
     if counts is None:
-        return "Done."
+        return _followed(result)
     failed = len(result.get("failures", ()))
     missing = f" {failed} scenes failed." if failed > 1 else " One scene failed." if failed else ""
     return (
         f"Done: {counts['damaged']:,} of {counts['units']:,} units damaged, "
         f"{counts['undamaged']:,} undamaged, {counts['uncertain']:,} uncertain.{missing}"
     )
+
+
+def _followed(result: dict[str, Any]) -> str:
+    """Return what came of a job that followed an assessment."""
+    if "suggested" in result:
+        return f"Done: {result['suggested']:,} units to label next."
+    return f"Done: the model {result.get('name')} can be chosen."

@@ -1,9 +1,10 @@
 """What a vector file holds, counted piece by piece against the limits, never held as a whole."""
 
 import json
+import logging
 import sqlite3
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import shapely
 from shapely.errors import ShapelyError
 
 from damagenet.errors import DamageNetError, FootprintError
+
+logger = logging.getLogger(__name__)
 
 FEATURES_AT_A_TIME = 4096
 ROWS_AT_A_TIME = 50_000
@@ -88,32 +91,46 @@ def count_vectors(count: Count, kind: str) -> None:
         _COUNTERS[kind](count)
     except MemoryError as err:
         raise TooMuchError(f"{count.path.name} takes too much memory to read: cut it up") from err
+    if not count.features:
+        raise FootprintError(
+            f"{count.path.name} holds no features that can be read: export it again"
+        )
 
 
 def _count_with_gdal(count: Count) -> None:
     import pyogrio
-    from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, GeometryError
 
-    unreadable = (DataSourceError, DataLayerError, FeatureError, GeometryError, ShapelyError)
     # The archive is one that `rezip` wrote.
     zipped = count.path.name.endswith(".shp.zip")
     source = f"/vsizip/{count.path}" if zipped else str(count.path)
-    try:
+    with _readable(count.path):
         layers = [str(name) for name, kind in pyogrio.list_layers(source) if kind is not None]
-        if layers:  # the engine tells what is missing
+        if layers:
+            count.check_fields(len(pyogrio.read_info(source, layer=layers[0])["fields"]))
             _count_layer(count, source, layers[0])
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Blame the file for what GDAL raises."""
+    from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, GeometryError
+
+    unreadable = (DataSourceError, DataLayerError, FeatureError, GeometryError, ShapelyError)
+    try:
+        yield
+    except FootprintError:
+        raise
     except (*unreadable, OSError, ValueError, UnboundLocalError) as err:
-        reason = str(err).partition("; It might help")[0]
+        # What the library says is for the log of whoever runs the service.
+        logger.warning("%s: %s", path, err)
         raise FootprintError(
-            f"{count.path.name} cannot be read as a vector file ({reason}): export it again"
+            f"{path.name} cannot be read as what it says it is: it is damaged, export it again"
         ) from err
 
 
-def _count_layer(count: Count, source: str, layer: str) -> None:
+def _count_layer(count: Count, source: str, layer: str | None) -> None:
     import pyogrio
 
-    info = pyogrio.read_info(source, layer=layer)
-    count.check_fields(len(info["fields"]))
     with pyogrio.open_arrow(
         source, layer=layer, columns=[], batch_size=FEATURES_AT_A_TIME, use_pyarrow=True
     ) as (meta, reader):
@@ -150,7 +167,9 @@ def _count_geojson(count: Count) -> None:
         raise FootprintError(
             f"{count.path.name} does not begin as a FeatureCollection: export it again as GeoJSON"
         )
-    _count_with_gdal(count)
+    # Opened this one time, as GDAL reads the whole text at each opening.
+    with _readable(count.path):
+        _count_layer(count, str(count.path), None)
 
 
 def _top_level_type(text: str) -> object:

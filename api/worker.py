@@ -171,7 +171,7 @@ class Worker:
             job_id=job.id,
             process=job.process,
             root=self._folders.job(job.id).root,
-            models=self._folders.models,
+            models=self._folders.models_of(job.owner),
             options=job.options,
             device=self._settings.device,
         )

@@ -7,7 +7,7 @@ import numpy as np
 import rasterio
 import shapely
 from affine import Affine
-from tiny_run import EAST, NORTH, PIXEL_M, SIZE_PX, UTM
+from tiny_run import EAST, NORTH, PIXEL_M, SIZE_PX, UTM, make_bundle
 
 COLOURS = {True: (60, 80, 160), False: (90, 130, 70)}
 STEP_PX = 40
@@ -45,6 +45,15 @@ def make_event(
     ids = [f"{path.stem}-{number}" for number in range(rows * columns)]
     grades = np.where(hit.ravel(), "hit", "fine")
     return gpd.GeoDataFrame({"uid": ids, "grade": grades}, geometry=shapes, crs=UTM)
+
+
+def make_graded_event(folder: Path) -> dict[str, str]:
+    """Write scene.tif, houses.geojson and the bundle `start`; return the truth of each house."""
+    houses = make_event(folder / "scene.tif")
+    houses[["uid", "geometry"]].to_file(folder / "houses.geojson")
+    make_bundle(folder / "start")
+    words = {"hit": "damaged", "fine": "undamaged"}
+    return {uid: words[grade] for uid, grade in zip(houses["uid"], houses["grade"], strict=True)}
 
 
 def _write(path: Path, pixels: np.ndarray) -> None:

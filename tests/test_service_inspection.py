@@ -157,6 +157,13 @@ def test_a_block_that_decodes_into_gigabytes_is_refused(tmp_path):
     assert "MB decoded, more than 256 MB" in sentence
 
 
+def test_no_library_speaks_in_a_refusal(tmp_path):
+    path = tmp_path / "scene.tif"
+    path.write_bytes(b"II*\0" + struct.pack("<I", 8) + bytes(100))
+    sentence = "scene.tif cannot be read, it is damaged or incomplete: copy it again"
+    assert refusal(path, "image") == (422, sentence)
+
+
 def test_blocks_of_single_pixels_are_refused(tmp_path):
     path = tmp_path / "bomb.tif"
     path.write_bytes(header(100_000, 100_000, 16))

@@ -5,7 +5,7 @@ from fastapi.testclient import TestClient
 from rasters import smooth, write_raster
 from test_service_keys import app_with_a_door
 
-from api import limits
+from api import bodies, limits
 from api.chip_limit import check_chips
 from api.folders import JobFolder
 from api.limits import Limiter
@@ -144,3 +144,37 @@ def test_cells_of_a_picture_without_a_place_are_counted_by_its_pixel_size(tmp_pa
     folder.inputs("buildings").mkdir()
     (folder.inputs("buildings") / "a.gpkg").touch()
     check_chips(folder, {"pixel_size": 1}, ServiceSettings(max_chips=1))
+
+
+def test_a_body_that_is_held_in_memory_is_small_whether_announced_or_not(tmp_path, monkeypatch):
+    monkeypatch.setattr(bodies, "MAX_TEXT_BYTES", 1000)
+    app = app_with_a_door(tmp_path)
+
+    @app.post("/echo")
+    def echo(numbers: list[int]) -> int:
+        return len(numbers)
+
+    def chunks():
+        yield b"["
+        yield from (b"1," * 100 for _ in range(10))
+        yield b"1]"
+
+    with TestClient(app) as client:
+        assert client.post("/echo", json=[1] * 100).json() == 100
+        announced = client.post("/echo", json=[1] * 1000)
+        streamed = client.post("/echo", content=chunks(), headers={"Content-Type": JSON})
+    for answer in (announced, streamed):
+        assert answer.status_code == 413
+        assert answer.headers["Content-Type"] == "application/problem+json"
+        assert "larger than 1,000 bytes (what is no file)" in answer.json()["detail"]
+
+
+JSON = "application/json"
+
+
+def test_a_body_with_files_is_limited_like_uploads(tmp_path):
+    with TestClient(app_with_a_door(tmp_path, max_upload_bytes=10**6)) as client:
+        answer = client.post("/v1/assessments", files={"image": ("a.tif", bytes(10**6))})
+        assert answer.status_code == 413
+        assert "(max_upload_bytes)" in answer.json()["detail"]
+        assert list((tmp_path / "jobs").glob("*")) == []

@@ -118,6 +118,13 @@ def test_what_a_child_refuses_is_answered_with_its_status(tmp_path):
     )
 
 
+def test_no_library_speaks_in_a_refusal(tmp_path):
+    path = tmp_path / "a.fgb"
+    path.write_bytes(written(path, houses()).read_bytes()[:-50])
+    sentence = "a.fgb cannot be read as what it says it is: it is damaged, export it again"
+    assert refusal(path) == (422, sentence)
+
+
 def test_a_child_that_dies_refuses_the_file(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONMALLOC", "no such allocator")
     assert "its reader broke down" in refusal(written(tmp_path / "a.fgb", houses()))[1]
@@ -186,8 +193,20 @@ def test_a_spoilt_geojson_is_refused(tmp_path, text, words):
 def test_what_stands_before_the_type_of_a_geojson_is_passed_over(tmp_path):
     path = tmp_path / "a.geojson"
     member = '"name": "a, {b}", "bbox": [0, 0, 1, 1], "type"'
-    path.write_text((COLLECTION % "").replace('"type"', member, 1), encoding="utf-8-sig")
-    assert count_of(path, "GeoJSON").features == 0
+    feature = FEATURE % '{"type": "Point", "coordinates": [1, 2]}'
+    path.write_text((COLLECTION % feature).replace('"type"', member, 1), encoding="utf-8-sig")
+    assert count_of(path, "GeoJSON").features == 1
+
+
+def test_a_file_without_features_is_refused(tmp_path):
+    path = tmp_path / "a.geojson"
+    path.write_text(COLLECTION % "")
+    with pytest.raises(FootprintError, match="holds no features"):
+        count_of(path, "GeoJSON")
+    path = tmp_path / "a.fgb"
+    path.write_bytes(written(path, houses()).read_bytes()[:100])
+    with pytest.raises(FootprintError, match="holds no features"):
+        count_of(path, "FlatGeobuf")
 
 
 def test_a_csv_is_counted_and_gaps_are_no_fault(tmp_path):

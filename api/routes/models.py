@@ -6,14 +6,14 @@ from fastapi import APIRouter, Depends, Request
 from pydantic import Field
 
 from api.callers import Caller
-from api.guard import REFUSALS, caller
+from api.guard import caller
 from api.model_list import FoundModel, find_models
 from api.problems import not_found, problems
 from api.routes import service_of
 from api.schemas import Answer
 from damagenet.card import Calibration, Card, ChipGround, Event, Score
 
-router = APIRouter(prefix="/v1/models", tags=["models"], responses=REFUSALS)
+router = APIRouter(prefix="/v1/models", tags=["models"])
 
 Reader = Annotated[Caller, Depends(caller("read"))]
 

@@ -34,7 +34,7 @@ class NewJob:
     """A job that is asked for.
 
     Attributes:
-        process: assess or adapt.
+        process: assess, suggest or adapt.
         owner: Id of the key that asks.
         options: Options as they were given.
         inputs: By role, a list of `{name, bytes, sha256}`.

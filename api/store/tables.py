@@ -31,7 +31,7 @@ class Job(Table):
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     """128 random bits in hexadecimal."""
     process: Mapped[str] = mapped_column(String(16))
-    """assess or adapt."""
+    """assess, suggest or adapt."""
     owner: Mapped[str] = mapped_column(String(32))
     """Id of the API key that asked for it; `local` where there are no keys."""
     status: Mapped[str] = mapped_column(String(16), default=ACCEPTED)

@@ -15,6 +15,7 @@ from damagenet.adapt.dividing import Divided, counts_of, divide, event_of, scene
 from damagenet.adapt.fitting import Fit, fit, unit_logits
 from damagenet.adapt.labelled import Floats, Labelled, read_labelled
 from damagenet.adapt.options import AdaptOptions, require_whole
+from damagenet.adapt.progress import Tell, between, no_one
 from damagenet.adapt.report import AdaptReport, Comparison
 from damagenet.bundle import CARD_FILE, Bundle, load_bundle, model_id, save_bundle
 from damagenet.card import Card
@@ -26,6 +27,9 @@ from damagenet.totals.labels import DRAWN_COLUMN, RANDOM, drawn_at_random
 from data_prep.tile import HALF_TILE_DEGREES
 
 logger = logging.getLogger(__name__)
+
+READ, FITTED = 0.05, 0.9
+"""Share of the time that is over when labels are read, and when the weights are fitted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -45,13 +49,20 @@ class Adapted:
     logits: Floats
 
 
-def adapt(scenes: Sequence[Path], options: AdaptOptions, *, command: str = "") -> AdaptReport:
+def adapt(
+    scenes: Sequence[Path],
+    options: AdaptOptions,
+    *,
+    command: str = "",
+    progress: Tell = no_one,
+) -> AdaptReport:
     """Adapt a bundle to an event by labels, and write the new bundle.
 
     Args:
         scenes: Files of scenes after the event.
         options: Labels, model and the rest.
         command: The command that makes it, for the card.
+        progress: Called with the share of the work that is done, now and then.
 
     Raises:
         ConfigError: If options are missing, or ask for what the model cannot do.
@@ -65,8 +76,10 @@ def adapt(scenes: Sequence[Path], options: AdaptOptions, *, command: str = "") -
     base = load_bundle(options.assess.bundle)
     check_options(options.assess, base.card)
     tiles, told = find_tiles(options.tiles, base)
+    progress(0.0)
     labelled = read_labels(labels, scenes, options, base.card)
-    adapted = adapt_to(base, labelled, options, name=out.name)
+    fitting = between(progress, READ, FITTED)
+    adapted = adapt_to(base, labelled, options, name=out.name, progress=fitting)
     own, task = learned_places(adapted.divided.fitted), None
     if tiles is not None:
         learned = pd.concat([learned_tiles(base.folder), own], ignore_index=True)
@@ -94,7 +107,14 @@ def adapt(scenes: Sequence[Path], options: AdaptOptions, *, command: str = "") -
     return report.model_copy(update={"model": model_id(card)})
 
 
-def adapt_to(base: Bundle, labelled: Labelled, options: AdaptOptions, *, name: str) -> Adapted:
+def adapt_to(
+    base: Bundle,
+    labelled: Labelled,
+    options: AdaptOptions,
+    *,
+    name: str,
+    progress: Tell = no_one,
+) -> Adapted:
     """Adapt a bundle to labels whose chips are in memory.
 
     Args:
@@ -102,12 +122,13 @@ def adapt_to(base: Bundle, labelled: Labelled, options: AdaptOptions, *, name: s
         labelled: The labels.
         options: How much is kept aside, what may change, and the seed.
         name: Name of the new bundle.
+        progress: Called now and then.
 
     Raises:
         DataError: If no blocks give both classes on both sides.
     """
     divided = divide(labelled, share=options.aside, seed=options.seed)
-    fitted = fit(base, divided, options)
+    fitted = fit(base, divided, options, progress=progress)
     logits = unit_logits(fitted.network, divided.aside)
     event = event_of(divided, base.model_id)
     card = draft_card(base, name, event, logits=logits, aside=divided.aside, fitted=divided.fitted)

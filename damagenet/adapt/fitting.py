@@ -15,6 +15,7 @@ from damagenet.adapt.dividing import Divided, among
 from damagenet.adapt.head import balanced_weights, best_pull, features_of, fit_head
 from damagenet.adapt.labelled import Labelled
 from damagenet.adapt.options import AdaptOptions
+from damagenet.adapt.progress import Tell, between, no_one
 from damagenet.adapt.tail import learning_stages, train_tail
 from damagenet.bundle import Bundle
 from damagenet.calibration import fit_calibration, probabilities
@@ -28,6 +29,9 @@ SLACK = 1.1
 """The stages are kept while their inner loss is below this many times the head's: an inner part
 has few damaged labels, and on scenes held out the stages were better with 20 to 400 labels."""
 AT_ONCE = 16
+HEAD, INNER = 0.1, 0.5
+"""Share of the time that is over when the head is fitted, and when an inner part has told what is
+better."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -51,24 +55,26 @@ class Fit:
     why: str
 
 
-def fit(base: Bundle, divided: Divided, options: AdaptOptions) -> Fit:
+def fit(base: Bundle, divided: Divided, options: AdaptOptions, *, progress: Tell = no_one) -> Fit:
     """Fit a network to the fitted part of labels.
 
     Args:
         base: Its network stays as it is.
         divided: The labels.
         options: What may change, for how long, and the seed.
+        progress: Called now and then.
     """
     network, labelled = base.network, divided.fitted
     head, pull = _head(network, labelled, divided.fitted_block, divided.pairs, options.seed)
+    progress(HEAD)
     learn, why = options.learn, f"--learn {options.learn}"
     if learn == "best":
-        learn, why = _better(base, divided, options)
+        learn, why = _better(base, divided, options, between(progress, HEAD, INNER))
     logger.info("what learns: %s (%s)", learn, why)
     if learn == "head":
         adapted, learning = _with_head(network, head), 0
     else:
-        adapted, learning = _deep(base, labelled, head, options)
+        adapted, learning = _deep(base, labelled, head, options, between(progress, INNER, 1.0))
     return Fit(network=adapted, learned=learn, stages=learning, pull=pull, why=why)
 
 
@@ -102,7 +108,7 @@ def _with_head(network: Classifier, head: nn.Linear) -> Classifier:
 
 
 def _deep(
-    base: Bundle, labelled: Labelled, head: nn.Linear, options: AdaptOptions
+    base: Bundle, labelled: Labelled, head: nn.Linear, options: AdaptOptions, tell: Tell
 ) -> tuple[Classifier, int]:
     """Return the network with its last stages trained, and how many those are."""
     learning = learning_stages(base.network, options.stages)
@@ -114,12 +120,13 @@ def _deep(
         steps=options.steps,
         seed=options.seed,
         bfloat16=base.card.recipe.training.precision == "bf16-mixed",
+        progress=tell,
     )
     return network, learning
 
 
 def _better(
-    base: Bundle, divided: Divided, options: AdaptOptions
+    base: Bundle, divided: Divided, options: AdaptOptions, tell: Tell
 ) -> tuple[Literal["head", "stages"], str]:
     """Say what is better on an inner part, in blocks of its own."""
     labelled, seed = divided.fitted, options.seed
@@ -132,7 +139,7 @@ def _better(
     fitted, held = labelled.only(inner.fitted), labelled.only(inner.aside)
     block, pairs = inner.block[inner.fitted], among(divided.pairs, inner.fitted)
     head, _ = _head(base.network, fitted, block, pairs, seed)
-    deep, learning = _deep(base, fitted, head, options)
+    deep, learning = _deep(base, fitted, head, options, tell)
     shallow = _with_head(base.network, head)
     losses = [calibrated_loss(unit_logits(one, held), held.damaged) for one in (shallow, deep)]
     told = (

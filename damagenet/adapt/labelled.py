@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -140,29 +140,37 @@ def read_labelled(
         found.append(seen)
     left_out.update(why for why in reason.values() if why)
     joined = _joined(found, {why: count for why, count in left_out.items() if count})
-    require_enough(joined, source)
+    hit = int(joined.damaged.sum())
+    require_enough(hit, len(joined) - hit, source=source, left_out=joined.left_out)
     return joined
 
 
-def require_enough(labelled: Labelled, source: str) -> None:
+def require_enough(
+    damaged: int, undamaged: int, *, source: str, left_out: Mapping[str, int] | None = None
+) -> None:
     """Refuse labels that cannot carry an adaptation.
+
+    Args:
+        damaged: How many say damaged.
+        undamaged: How many say undamaged.
+        source: Name of their file.
+        left_out: Others, by the reason why they cannot be used.
 
     Raises:
         DataError: If there are fewer than `FEWEST`, or all of one class.
     """
-    left = ", ".join(f"{count} {why}" for why, count in labelled.left_out.items())
-    if len(labelled) < FEWEST:
+    usable = damaged + undamaged
+    left = ", ".join(f"{count} {why}" for why, count in (left_out or {}).items())
+    if usable < FEWEST:
         raise DataError(
-            f"{source}: {len(labelled)} labels can be used, an adaptation needs {FEWEST}"
+            f"{source}: {usable} labels can be used, an adaptation needs {FEWEST}"
             + (f" (left out: {left})" if left else "")
             + ": label more buildings on these scenes, of both classes"
         )
-    damaged = int(labelled.damaged.sum())
-    if damaged in (0, len(labelled)):
+    if 0 in (damaged, undamaged):
         one, other = ("undamaged", "damaged") if damaged == 0 else ("damaged", "undamaged")
         raise DataError(
-            f"{source}: all {len(labelled)} labels that can be used are {one}: label {other} "
-            "buildings too"
+            f"{source}: all {usable} labels that can be used are {one}: label {other} buildings too"
         )
 
 

@@ -1,8 +1,9 @@
 """What the model sees of buildings: how likely damage is, and where they lie among each other."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,9 @@ from data_prep.footprints import Buildings
 from data_prep.scene import Scene
 from data_prep.windows import Unit
 
+Progress = Callable[[int, int, int], None]
+"""Takes the number of the scene, from 1, its units that were looked at, and all its units."""
+
 KEPT_FIELDS = ("unit_id", "label", "p_damaged", "lon", "lat", "valid_fraction", "scene", "acquired")
 
 
@@ -47,7 +51,11 @@ class Seen:
 
 
 def see_buildings(
-    scenes: Sequence[Path], buildings: Buildings, options: AssessOptions, predictor: Predictor
+    scenes: Sequence[Path],
+    buildings: Buildings,
+    options: AssessOptions,
+    predictor: Predictor,
+    progress: Progress | None = None,
 ) -> Seen:
     """Look at buildings as `damagenet assess` does, on one scene or on several.
 
@@ -55,11 +63,21 @@ def see_buildings(
     latest, then the scene named first, as in the table of a run; that they contradict each other
     is kept in `disagree`.
 
+    Args:
+        scenes: Their files.
+        buildings: The buildings.
+        options: How they are looked at.
+        predictor: The model.
+        progress: Called after each piece of a scene.
+
     Raises:
         SceneError: If a scene cannot be read.
         FootprintError: If no building lies on the scenes, or none there can be judged.
     """
-    looks = [_see_scene(path, buildings, options, predictor) for path in scenes]
+    looks = [
+        _see_scene(path, buildings, options, predictor, _numbered(progress, number))
+        for number, path in enumerate(scenes, start=1)
+    ]
     shown = sum(look.touching for look in looks)
     names = ", ".join(path.name for path in scenes)
     if not shown:
@@ -98,8 +116,16 @@ class _Look:
     touching: int
 
 
+def _numbered(progress: Progress | None, number: int) -> Callable[[int, int], None]:
+    return (lambda done, units: None) if progress is None else partial(progress, number)
+
+
 def _see_scene(
-    path: Path, buildings: Buildings, options: AssessOptions, predictor: Predictor
+    path: Path,
+    buildings: Buildings,
+    options: AssessOptions,
+    predictor: Predictor,
+    tell: Callable[[int, int], None],
 ) -> _Look:
     card = predictor.bundle.card
     check_options(options, card)
@@ -108,11 +134,14 @@ def _see_scene(
         work = plan_work(scene, card.chip, options, buildings)
         with opened_pictures(scene, options, card, find_pre(scene, options)) as seen:
             maker = piece_maker(seen, work, options, predictor, inputs)
-            pieces = [_see_piece(maker, piece) for piece in range(len(maker.work.sizes))]
+            pieces, units = [], sum(work.sizes)
+            for piece in range(len(work.sizes)):
+                pieces.append(_see_piece(maker, piece))
+                tell(sum(work.sizes[: piece + 1]), units)
     return _Look(
         records=pd.concat([records for records, _ in pieces], ignore_index=True),
         embeddings=np.concatenate([embeddings for _, embeddings in pieces]),
-        touching=sum(maker.work.sizes),
+        touching=units,
     )
 
 

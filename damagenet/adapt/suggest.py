@@ -20,7 +20,7 @@ from damagenet.adapt.label_file import (
     write_label_file,
 )
 from damagenet.adapt.rounds import Round, plan_round
-from damagenet.adapt.seen import Seen, see_buildings
+from damagenet.adapt.seen import Progress, Seen, see_buildings
 from damagenet.adapt.suggest_options import SuggestOptions
 from damagenet.bundle import load_bundle, model_id
 from damagenet.config import Settings
@@ -69,8 +69,15 @@ class Suggestions(Settings):
         return sum(one.drawn == word for one in self.buildings)
 
 
-def suggest_buildings(scenes: Sequence[Path], options: SuggestOptions) -> Suggestions:
+def suggest_buildings(
+    scenes: Sequence[Path], options: SuggestOptions, *, progress: Progress | None = None
+) -> Suggestions:
     """Pick buildings to label next and write them, with the labels that exist, to `options.out`.
+
+    Args:
+        scenes: Files of scenes.
+        options: Buildings, labels, model and the rest.
+        progress: Called after each piece of a scene.
 
     Raises:
         FootprintError: If the buildings cannot be used, or none of them can be judged.
@@ -82,7 +89,7 @@ def suggest_buildings(scenes: Sequence[Path], options: SuggestOptions) -> Sugges
     buildings = read_buildings(options.buildings, id_field=options.id_field)
     labels, told = _labels(options, buildings)
     predictor = Predictor(load_bundle(options.looking.bundle), device=options.device)
-    seen = see_buildings(scenes, buildings, options.looking, predictor)
+    seen = see_buildings(scenes, buildings, options.looking, predictor, progress)
     candidates = _Candidates.of(seen, labels, predictor)
     planned = candidates.plan(options)
     rows = _rows(candidates, planned)

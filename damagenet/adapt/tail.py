@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from damagenet.adapt.labelled import Labelled
+from damagenet.adapt.progress import Tell, no_one
 from damagenet.adapt.views import SYMMETRIES, relit, turned
 from models.classifier import Classifier
 from models.stages import freeze, stages
@@ -42,6 +43,7 @@ def train_tail(
     steps: int,
     seed: int,
     bfloat16: bool,
+    progress: Tell = no_one,
 ) -> Classifier:
     """Return a copy of the network with another head, whose last stages have learned the labels.
 
@@ -57,6 +59,7 @@ def train_tail(
         steps: Number of steps.
         seed: Seed of the draws.
         bfloat16: Compute so, as the base was trained: twice as fast where the processor knows it.
+        progress: Called after every step.
     """
     network = copy.deepcopy(network).eval()
     network.head = copy.deepcopy(head)
@@ -65,7 +68,7 @@ def train_tail(
     optimizer = torch.optim.AdamW(parameters, lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
     rng = np.random.default_rng(seed)
-    for _ in range(steps):
+    for step in range(steps):
         images, truth = _batch(labelled, rng)
         with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
             logits = network(*images)[:, 0]
@@ -74,6 +77,7 @@ def train_tail(
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         optimizer.step()
         schedule.step()
+        progress((step + 1) / steps)
     for parameter in network.parameters():
         parameter.requires_grad_(True)
     return network
