@@ -160,7 +160,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--moments", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--size", type=int, default=640, help="side of the made scene in pixels")
+    parser.add_argument("--size", type=int, default=320, help="side of the made scene in pixels")
     parser.add_argument("--port", type=int, default=8907)
     given = parser.parse_args()
     chance = random.Random(given.seed)
