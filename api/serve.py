@@ -17,6 +17,7 @@ from api.store.database import Database
 from api.worker_processes import workers_beside
 from damagenet.errors import ConfigError
 
+BACKLOG = 2048
 GRACE_S = 3
 """Seconds that open requests have to end."""
 
@@ -82,6 +83,8 @@ def _listen(host: str, port: int) -> socket.socket:
         listening = socket.socket(kind, socket.SOCK_STREAM)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(place)
+        # From here on the system takes requests, which wait until the application is up.
+        listening.listen(BACKLOG)
     except OSError as err:
         raise ConfigError(
             f"cannot listen on {host}:{port} ({err.strerror}): take another --host or --port"
