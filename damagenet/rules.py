@@ -128,6 +128,14 @@ def verdicts(
     )
 
 
+def reweighted(calibration: Calibration, shift: float, prior: float | None) -> Calibration:
+    """Return a calibration whose log odds of damage are all larger by `shift`."""
+    if prior is None:
+        return calibration
+    update = {"bias": calibration.bias + shift, "prior": prior}
+    return calibration.model_copy(update=update)
+
+
 def least_error(card: Card, options: AssessOptions) -> float | None:
     """Return the smallest `--max-error` that lets verdicts stand, in whole percents.
 
@@ -143,14 +151,6 @@ def least_error(card: Card, options: AssessOptions) -> float | None:
         if Rules.of(card, asked).kept == "kept":
             return percent / 100
     return None
-
-
-def reweighted(calibration: Calibration, shift: float, prior: float | None) -> Calibration:
-    """Return a calibration whose log odds of damage are all larger by `shift`."""
-    if prior is None:
-        return calibration
-    update = {"bias": calibration.bias + shift, "prior": prior}
-    return calibration.model_copy(update=update)
 
 
 def _not_kept(labels: int, max_error: float) -> Kept:

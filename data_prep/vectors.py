@@ -109,8 +109,8 @@ def _read_with_gdal(path: Path) -> Read:
     except UNREADABLE as err:
         reason = str(err).partition("; It might help")[0]  # speaks of paths that GDAL may be given
         raise FootprintError(
-            f"{path} cannot be read as a vector file ({reason}): name a GeoPackage, GeoJSON, "
-            "FlatGeobuf, GeoParquet, Shapefile, File Geodatabase or CSV"
+            f"{path} cannot be read as a vector file ({reason}): copy it again, or name a "
+            "GeoPackage, GeoJSON, FlatGeobuf, GeoParquet, Shapefile, File Geodatabase or CSV"
         ) from err
     if not isinstance(frame, gpd.GeoDataFrame):
         raise FootprintError(f"{path} holds no geometry: buildings need points or polygons")
