@@ -106,10 +106,22 @@ export class DamageMap {
     for (const layer of overlayLayers()) this.map.addLayer(layer);
   }
 
-  /** Paint by the reader's choices; while a slider moves, a few times a second. */
-  paint(painting: Painting): void {
+  /** Paint by the reader's choices, a few times a second while a slider moves; false where nothing changes. */
+  paint(painting: Painting): boolean {
     this.painting = painting;
+    if (this.wanted() === this.painted) return false;
     if (!this.paintTicket) this.paintTicket = window.setTimeout(() => this.paintNow(), this.painted ? PAINT_EVERY_MS : 0);
+    return true;
+  }
+
+  /** Whether a change is still to be painted. */
+  get unpainted(): boolean {
+    return this.paintTicket !== 0;
+  }
+
+  /** What decides how the map is painted, as text. */
+  private wanted(): string {
+    return JSON.stringify([this.painting, PAINTED.filter((layer) => this.inSight(layer))]);
   }
 
   /** Paint what has come into sight. */
@@ -121,7 +133,9 @@ export class DamageMap {
   private paintNow(): void {
     this.paintTicket = 0;
     const inSight = PAINTED.filter((layer) => this.inSight(layer));
-    const wanted = JSON.stringify([this.painting, inSight]);
+    const wanted = this.wanted();
+    // The event `idle` tells that a change is drawn, even one that was taken back meanwhile.
+    this.map.triggerRepaint();
     if (!this.painting || wanted === this.painted) return;
     if (this.painted && !this.map.areTilesLoaded() && Date.now() - this.paintedAt < LONGEST_WAIT_MS) {
       this.paint(this.painting);

@@ -7,9 +7,16 @@ import { isWaiting } from "../service/answers";
 import { follow } from "../service/following";
 import { ask, jobAddress, needsKey, sentenceOf } from "../service/requests";
 import { announcement, go } from "../state";
+import { asSentence } from "../words";
 import { Adapted } from "./Adapted";
 import { Progress } from "./Progress";
 import { ResultView } from "./ResultView";
+
+const FAILED: Record<Job["processID"], string> = {
+  assess: "It could not be assessed",
+  adapt: "The model could not be adapted",
+  suggest: "No unit could be suggested",
+};
 
 export function JobView({ id }: { id: string }): JSX.Element {
   const [job, setJob] = useState<Job | null>(null);
@@ -57,13 +64,16 @@ function Waiting({ trouble }: { trouble: string }): JSX.Element {
 
 function Ended({ job }: { job: Job }): JSX.Element {
   const failed = job.status === "failed";
+  const source = typeof job.options.assessment === "string" ? job.options.assessment : null;
   return (
     <section class="card narrow">
-      <h1>{failed ? "It could not be assessed" : "Dismissed"}</h1>
-      <p class={failed ? "trouble" : ""} role={failed ? "alert" : undefined}>{job.problem?.detail ?? job.message}</p>
+      <h1>{failed ? FAILED[job.processID] : "Dismissed"}</h1>
+      <p class={failed ? "trouble" : ""} role={failed ? "alert" : undefined}>{asSentence(job.problem?.detail ?? job.message)}</p>
       <p class="note">{(job.inputs.image ?? []).map((file) => file.name).join(", ")}</p>
       <div class="row">
-        <button type="button" class="main" onClick={() => go({ page: "start" })}>New assessment</button>
+        {source
+          ? <button type="button" class="main" onClick={() => go({ page: "job", job: source })}>Back to the labels</button>
+          : <button type="button" class="main" onClick={() => go({ page: "start" })}>New assessment</button>}
         <button type="button" onClick={() => go({ page: "jobs" })}>All assessments</button>
       </div>
     </section>

@@ -44,7 +44,9 @@ export function MapView({ result, labelling, map }: View): JSX.Element {
     void made.ready().then(async () => {
       if (gone) return;
       made.addUnits(units, result.reader);
-      stops.push(...inStep(made, result, labelling));
+      made.map.on("idle", () => (drawn.value = !made.unpainted));
+      made.map.on("movestart", () => (drawn.value = false));
+      stops.push(...inStep(made, result, labelling, () => (drawn.value = false)));
       const stem = stemOf(result);
       const [picture, pre] = await Promise.all([
         pictureTiles(result.job.jobID, "imagery", stem),
@@ -56,8 +58,6 @@ export function MapView({ result, labelling, map }: View): JSX.Element {
       const box = around(units, picture);
       if (!place.value.camera && box) made.fit(box, true);
       map.value = made;
-      made.map.on("idle", () => (drawn.value = true));
-      made.map.on("movestart", () => (drawn.value = false));
       made.map.triggerRepaint();
     });
     return () => {
@@ -81,7 +81,7 @@ export function MapView({ result, labelling, map }: View): JSX.Element {
 }
 
 /** Let the map follow the reader's choices, and the address the map. */
-function inStep(on: DamageMap, result: Result, labelling: Labelling): (() => void)[] {
+function inStep(on: DamageMap, result: Result, labelling: Labelling, onPaint: () => void): (() => void)[] {
   const { map } = on;
   const camera = computed(() => place.value.camera);
   map.on("zoom", () => on.repaint());
@@ -101,7 +101,7 @@ function inStep(on: DamageMap, result: Result, labelling: Labelling): (() => voi
   return [
     effect(() => {
       const { colouring, hidden } = place.value;
-      on.paint({ rule: result.rule.value, colouring, hidden, opacity: opacity.value });
+      if (on.paint({ rule: result.rule.value, colouring, hidden, opacity: opacity.value })) onPaint();
     }),
     effect(() => on.showUnits(unitsShown.value)),
     effect(() => {

@@ -27,7 +27,7 @@ function SceneChoice({ names }: { names: string[] }): JSX.Element {
   return (
     <label class="field inline">
       Scene
-      <select value={place.value.scene ?? ""} onChange={(event) => look({ scene: event.currentTarget.value || null })}>
+      <select value={place.value.scene ?? ""} onChange={(event) => look({ scene: event.currentTarget.value || null, camera: null })}>
         <option value="">All {names.length} scenes</option>
         {names.map((name) => <option key={name} value={name}>{name}</option>)}
       </select>

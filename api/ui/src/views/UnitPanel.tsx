@@ -48,7 +48,7 @@ function Pictures({ result, id }: { result: Result; id: string }): JSX.Element {
   return (
     <div class={`pictures${two ? " two" : ""}`}>
       {two ? <figure><Chip result={result} id={id} side={160} before alt="Before the storm" /><figcaption>before</figcaption></figure> : null}
-      <figure><Chip result={result} id={id} side={two ? 160 : 220} alt="After the storm" />{two ? <figcaption>after</figcaption> : null}</figure>
+      <figure><Chip result={result} id={id} side={two ? 160 : 190} alt="After the storm" />{two ? <figcaption>after</figcaption> : null}</figure>
     </div>
   );
 }
