@@ -28,7 +28,7 @@ SILENCE_S = 15.0
 STREAM: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "Events called `status`, each with a JobStatus; the last one is final.",
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        "content": {"text/event-stream": {}},
     }
 }
 
