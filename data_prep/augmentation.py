@@ -27,6 +27,9 @@ MASKS = ("mask", "mask_before")
 SECOND = {PICTURES[1]: "image", MASKS[1]: "mask"}
 RESAMPLED = {"interpolation": 2, "border_mode": 4, "p": 1.0}  # cv2: cubic, mirrored at the edge
 
+HIGHEST_QUALITY = 95
+"""Of the JPEG that another rendering of a picture goes through."""
+
 
 class NoParameters(Settings):
     """An augmentation that takes no parameters."""
@@ -77,8 +80,8 @@ class RerenderParameters(Settings):
     """Deviation of the blur in pixels, from and to."""
     light: float = Field(0.08, ge=0, lt=1)
     """Largest change of brightness and of contrast."""
-    quality: tuple[int, int] = (75, 95)
-    """JPEG quality, from and to."""
+    lowest_quality: int = Field(75, ge=1, le=HIGHEST_QUALITY)
+    """JPEG quality that is drawn at least."""
 
 
 class Augmentation:
@@ -245,7 +248,7 @@ def _rerender_apart(lib: ModuleType, parameters: RerenderParameters) -> Steps:
         lib.RandomBrightnessContrast(
             brightness_limit=(-light, light), contrast_limit=(-light, light), p=1.0
         ),
-        lib.ImageCompression(quality_range=parameters.quality, p=1.0),
+        lib.ImageCompression(quality_range=(parameters.lowest_quality, HIGHEST_QUALITY), p=1.0),
     ]
 
 
