@@ -14,7 +14,7 @@ def unseen_ground(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
     They are those of squares whose pixels are all zero in every band; beyond the picture's edge
     all is.
     """
-    black = ~pixels.any(axis=2)
+    black: npt.NDArray[np.bool_] = np.asarray(~pixels.any(axis=2))
     if not black.any():
         return black
     wide = np.pad(black, SQUARE_PX, constant_values=True)

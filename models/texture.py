@@ -66,7 +66,9 @@ class TextureStatistics(nn.Module):
         """
         count = images.shape[1] // RGB
         maps = images if count == 1 else torch.cat(images.chunk(count, dim=1))
-        black = ((maps - self.black).abs() < SAME).all(dim=1, keepdim=True).float()
+        red, green, blue = maps.chunk(RGB, dim=1)
+        # No band can be darker than black, so that their sum says it for all three.
+        black = (red + green + blue < self.black.sum() + SAME).float()
         unseen = _unseen_blocks(black)
         maps = maps * (1 - black * _spread(unseen, black.shape))
         if count > 1:
