@@ -14,13 +14,21 @@ from pydantic import Field
 from damagenet.config import Settings, make_settings
 from damagenet.errors import ConfigError
 from damagenet.recipe import Choice
+from data_prep.unseen import unseen_ground, with_mean_colour, with_unseen
 
 Pixels = npt.NDArray[np.uint8]
+Mask = npt.NDArray[np.bool_]
 Steps = list[Any]  # albumentations ships no types
 
 PICTURES = ("image", "image_before")
 """What albumentations calls the pictures of a chip."""
+MASKS = ("mask", "mask_before")
+"""The same of the masks of their unseen ground, which moves with them."""
+SECOND = {PICTURES[1]: "image", MASKS[1]: "mask"}
 RESAMPLED = {"interpolation": 2, "border_mode": 4, "p": 1.0}  # cv2: cubic, mirrored at the edge
+
+HIGHEST_QUALITY = 95
+"""Of the JPEG that another rendering of a picture goes through."""
 
 
 class NoParameters(Settings):
@@ -72,8 +80,8 @@ class RerenderParameters(Settings):
     """Deviation of the blur in pixels, from and to."""
     light: float = Field(0.08, ge=0, lt=1)
     """Largest change of brightness and of contrast."""
-    quality: tuple[int, int] = (75, 95)
-    """JPEG quality, from and to."""
+    lowest_quality: int = Field(75, ge=1, le=HIGHEST_QUALITY)
+    """JPEG quality that is drawn at least."""
 
 
 class Augmentation:
@@ -97,7 +105,14 @@ class Augmentation:
         return self.pictures((pixels,))[0]
 
     def pictures(self, pictures: Sequence[Pixels]) -> tuple[Pixels, ...]:
-        """Return the changed pictures of one chip, each uint8 (H, W, 3); at most two."""
+        """Return the changed pictures of one chip, each uint8 (H, W, 3); at most two.
+
+        Black ground that was not seen (`unseen_ground`) moves along and stays black.
+        """
+        unseen = [unseen_ground(picture) for picture in pictures]
+        changes = self._together is not None or self._apart is not None
+        if changes and any(ground.any() for ground in unseen):
+            return self._with_unseen(pictures, unseen)
         changed = tuple(pictures)
         if self._together is not None:
             named = dict(zip(PICTURES, changed, strict=False))
@@ -106,6 +121,29 @@ class Augmentation:
         if self._apart is not None:
             changed = tuple(self._apart(image=picture)["image"] for picture in changed)
         return changed
+
+    def _with_unseen(
+        self, pictures: Sequence[Pixels], unseen: Sequence[Mask]
+    ) -> tuple[Pixels, ...]:
+        changed = [with_mean_colour(*each) for each in zip(pictures, unseen, strict=True)]
+        # albumentations moves masks of whole numbers alone.
+        masks = [ground.astype(np.uint8) for ground in unseen]
+        if self._together is not None:
+            named = dict(zip(PICTURES, changed, strict=False))
+            found = self._together(**named, **dict(zip(MASKS, masks, strict=False)))
+            changed = [found[name] for name in named]
+            masks = [found[name] for name in MASKS[: len(masks)]]
+        if self._apart is not None:
+            found_each = [
+                self._apart(image=picture, mask=mask)
+                for picture, mask in zip(changed, masks, strict=True)
+            ]
+            changed = [found["image"] for found in found_each]
+            masks = [found["mask"] for found in found_each]
+        return tuple(
+            with_unseen(picture, mask.astype(bool))
+            for picture, mask in zip(changed, masks, strict=True)
+        )
 
     def reseed(self, seed: int) -> None:
         """Start the random numbers anew from a seed within 0..2**32-1."""
@@ -137,7 +175,7 @@ def build_augmentation(choice: Choice, seed: int) -> Augmentation:
     import albumentations
 
     together, apart = (
-        albumentations.Compose(steps, additional_targets={PICTURES[1]: "image"}) if steps else None
+        albumentations.Compose(steps, additional_targets=SECOND) if steps else None
         for steps in (
             entry.steps(albumentations, settings),
             entry.apart(albumentations, settings) if entry.apart else [],
@@ -210,7 +248,7 @@ def _rerender_apart(lib: ModuleType, parameters: RerenderParameters) -> Steps:
         lib.RandomBrightnessContrast(
             brightness_limit=(-light, light), contrast_limit=(-light, light), p=1.0
         ),
-        lib.ImageCompression(quality_range=parameters.quality, p=1.0),
+        lib.ImageCompression(quality_range=(parameters.lowest_quality, HIGHEST_QUALITY), p=1.0),
     ]
 
 

@@ -41,6 +41,8 @@ class Architecture:
     """What stands at its sites unless another is asked for; None where each site has its own."""
     backbone: "Backbone | None" = None
     """What others have trained on ImageNet; None for our own."""
+    takes_black: bool = False
+    """Whether its features are told what black is after the first layer, as `black`."""
 
 
 ARCHITECTURES: dict[str, Architecture] = {
@@ -94,6 +96,7 @@ def _other_architecture(name: str) -> Architecture:
             },
             activation=None,
             backbone=texture.texture_backbone(),
+            takes_black=True,
         )
     backbone = find_backbone(name)
     if backbone is None:

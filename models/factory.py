@@ -13,7 +13,7 @@ from models.activations import ActivationMaker, activation_maker
 from models.architectures import ARCHITECTURES, REPLACING, Architecture, find_architecture
 from models.classifier import Classifier
 from models.initialisers import check_initialiser, initialise
-from models.normalise import Normalise
+from models.normalise import Normalise, black_after
 from models.site_shapes import site_shapes
 
 __all__ = ["ARCHITECTURES", "as_built", "build_network", "build_pretrained", "check_model"]
@@ -61,7 +61,8 @@ def build_network(
     check_model(model)
     architecture = find_architecture(model.architecture)
     normalise = Normalise(pixel_mean, pixel_std, smallest_px=architecture.smallest_px)
-    features, count = _features(model, architecture, inputs=inputs, size_px=size_px)
+    black = black_after(pixel_mean, pixel_std)
+    features, count = _features(model, architecture, inputs=inputs, size_px=size_px, black=black)
     network = Classifier(normalise, features, nn.Linear(count, 1), images=len(inputs))
     initialise(network, model.init)
     return network.to(memory_format=torch.channels_last)
@@ -89,7 +90,14 @@ def build_pretrained(
     assert architecture.backbone is not None
     pixels = architecture.backbone.weights[name]
     normalise = Normalise(pixels.mean, pixels.std, smallest_px=architecture.smallest_px)
-    features, count = _features(model, architecture, inputs=inputs, size_px=size_px, weights=name)
+    features, count = _features(
+        model,
+        architecture,
+        inputs=inputs,
+        size_px=size_px,
+        weights=name,
+        black=black_after(pixels.mean, pixels.std),
+    )
     network = Classifier(normalise, features, nn.Linear(count, 1), images=len(inputs))
     return network.to(memory_format=torch.channels_last)
 
@@ -109,12 +117,15 @@ def _features(
     inputs: Sequence[str],
     size_px: int,
     weights: str | None = None,
+    black: Sequence[float] | None = None,
 ) -> tuple[nn.Module, int]:
     backbone = architecture.backbone
     given: dict[str, object] = {"size_px": (backbone and backbone.fixed_px) or size_px}
     given |= model.architecture.parameters
     if backbone is not None:
         given["weights"] = weights
+    if architecture.takes_black and black is not None:
+        given["black"] = black
     channels_in = 3 * len(inputs)
     make = _maker(model, architecture)
     build = partial(architecture.features, channels_in=channels_in, **given)

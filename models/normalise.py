@@ -64,3 +64,8 @@ class Normalise(nn.Module):
             )
         if images.dtype != torch.uint8 and not images.is_floating_point():
             raise ConfigError(f"images must be uint8 or float in 0..255, got {images.dtype}")
+
+
+def black_after(mean: Sequence[float], std: Sequence[float]) -> tuple[float, ...]:
+    """Return what red, green and blue of zero become with these statistics of 0..255."""
+    return tuple(-centre / spread for centre, spread in zip(mean, std, strict=True))
