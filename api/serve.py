@@ -12,6 +12,7 @@ from api.app import create_app
 from api.guard import require_keys_for
 from api.hardening import harden_gdal
 from api.logs import set_up_logs
+from api.routes.page import is_built
 from api.settings import ServiceSettings
 from api.store.database import Database
 from api.worker_processes import workers_beside
@@ -58,6 +59,8 @@ def serve(settings: ServiceSettings, *, host: str, port: int, insecure: bool) ->
         sys.stderr.write(
             f"damagenet: serving at {address} (page: {address}/, API: {address}/docs)\n"
         )
+        if not is_built():
+            sys.stderr.write("damagenet: the page is not built: `make ui` builds it (Node 20)\n")
         server.run(sockets=[listening])
 
 

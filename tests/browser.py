@@ -38,7 +38,7 @@ def require_page() -> str:
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
         pytest.skip("needs a browser: apt-get install chromium")
-    if not (page.DIST / page.INDEX).is_file():
+    if not page.is_built():
         pytest.skip("the page is not built: make ui (needs Node 20)")
     return chromium
 

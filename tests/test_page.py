@@ -159,6 +159,7 @@ def test_two_scenes_are_compared_with_before_labelled_adapted_to_and_assessed_ag
     browsing.page.keyboard.press("ArrowLeft")
     assert browsing.page.get_attribute(".swipe", "aria-valuenow") == "45"
     assert "swipe=0.450" in browsing.page.url
+    browsing.page.wait_for_selector(".map.before[data-state=drawn]")
     browsing.picture("xbd-4-swipe")
     browsing.page.click("text=Compare with before")
 

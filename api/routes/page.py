@@ -43,6 +43,11 @@ newer: <code>make ui</code>. Or install damagenet from a wheel, which has it.</p
 router = APIRouter(include_in_schema=False)
 
 
+def is_built() -> bool:
+    """Return whether there is a page to serve."""
+    return (DIST / INDEX).is_file()
+
+
 @router.get("/ui")
 def to_page() -> RedirectResponse:
     """Lead to the page; addresses in it are relative to /ui/."""
@@ -56,7 +61,7 @@ def page_file(name: str = "") -> Response:
     Raises:
         ServiceError: 404 for a file that is not there, or lies elsewhere.
     """
-    if not (DIST / INDEX).is_file():
+    if not is_built():
         return HTMLResponse(NOT_BUILT, status_code=503, headers={"Cache-Control": ASK_AGAIN})
     path = (DIST / (name or INDEX)).resolve()
     if not path.is_relative_to(DIST) or not path.is_file():

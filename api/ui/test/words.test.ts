@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { inPageWords } from "../src/views/OptionFields";
 import { asSentence, duration, headOf, percent, size } from "../src/words";
 
 test("the head of a trust sentence fits on a badge", () => {
@@ -14,4 +15,10 @@ test("sizes and times are short", () => {
 
 test("a sentence begins with a capital, a file name stays as it is", () => {
   expect([asSentence("the picture is odd"), asSentence("scene.tif has 1 band")]).toEqual(["The picture is odd", "scene.tif has 1 band"]);
+});
+
+test("options of the command line are called as on the page", () => {
+  expect(inPageWords("a.png has no CRS: pass --pixel-size, or --pre FILE, or --no-such")).toBe(
+    "a.png has no CRS: pass “Metres per pixel”, or “Scene before the storm” FILE, or --no-such",
+  );
 });

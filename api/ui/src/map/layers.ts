@@ -76,9 +76,9 @@ export function overlayLayers(): LayerSpecification[] {
       type: "circle",
       source: "labels",
       paint: {
-        "circle-radius": ["match", ["get", "label"], "asked", 11, 6],
+        "circle-radius": ["interpolate", ["linear"], ["zoom"], 12, ["match", ["get", "label"], "asked", 5, 3], 17, ["match", ["get", "label"], "asked", 11, 6]],
         "circle-color": ["match", ["get", "label"], "damaged", COLOURS.damaged, "undamaged", COLOURS.undamaged, "rgba(0,0,0,0)"],
-        "circle-stroke-width": 2.5,
+        "circle-stroke-width": ["interpolate", ["linear"], ["zoom"], 12, 1, 17, 2.5],
         "circle-stroke-color": ["match", ["get", "label"], "asked", ASKED, CHOSEN],
       },
     },

@@ -2,13 +2,16 @@
 
 import { computed, signal } from "@preact/signals";
 import type { Job, Summary } from "../service/answers";
-import { ask, jobAddress } from "../service/requests";
+import { ask, jobAddress, sentenceOf } from "../service/requests";
 import { place } from "../state";
 import { Reader } from "./reading";
 import type { Units } from "./units";
 import { chosen, shown, sorted, tally, verdicts } from "./units";
 import { VERDICTS, ruleAt } from "./verdicts";
 import type { Rule } from "./verdicts";
+
+const UNITS_FILE = "damage.geojson";
+const PLACELESS = "The picture has no coordinates, so it cannot be laid on a map. The report shows it with its verdicts.";
 
 const area = computed(() => place.value.area);
 const scene = computed(() => place.value.scene);
@@ -71,16 +74,16 @@ export class Result {
 
   /** Read summary and units; what is missing is said in `trouble`. */
   async read(): Promise<void> {
-    const units = this.reader.read(this.address("results/damage.geojson"));
-    units.catch(() => undefined);
+    const files = this.job.result?.files;
+    const placeless = files !== undefined && !files.includes(UNITS_FILE);
+    const units = placeless ? null : this.reader.read(this.address(`results/${UNITS_FILE}`));
+    units?.catch(() => undefined);
     this.summary.value = await this.readSummary();
+    if (placeless) this.trouble.value = PLACELESS;
     try {
       this.units.value = await units;
     } catch (error) {
-      const placeless = this.summary.value !== null && !this.summary.value.scene.crs;
-      this.trouble.value = placeless
-        ? "The picture has no coordinates, so it cannot be laid on a map. The report shows it with its verdicts."
-        : `The map could not be read (${error instanceof Error ? error.message : String(error)}). The files below may still hold it.`;
+      this.trouble.value = `The map could not be read: ${sentenceOf(error)}. The files below may still hold it.`;
     }
   }
 

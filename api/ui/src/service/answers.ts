@@ -33,6 +33,7 @@ export interface Step {
 
 /** What a successful assessment says of itself; see api/assess_result.py. */
 export interface AssessResult {
+  counts?: { units: number; damaged: number; undamaged: number; uncertain: number; not_judged: Record<string, number> };
   headline?: string;
   sentence?: string;
   licence?: string;

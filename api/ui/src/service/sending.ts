@@ -1,7 +1,7 @@
 /** Send scenes: small files in one request, large ones in parts that survive a broken line. */
 
 import type { Job } from "./answers";
-import { address, ask, refusal, Refusal } from "./requests";
+import { address, refusal, Refusal } from "./requests";
 import { sendInParts } from "./parts";
 
 export type Role = "image" | "pre" | "buildings" | "exclude";
@@ -49,11 +49,6 @@ export async function sendAssessment(sending: Sending, watcher: Watcher): Promis
   if (Object.keys(uploads).length) form.append("uploads", JSON.stringify(uploads));
   for (const [name, value] of Object.entries(sending.options)) form.append(name, value);
   return post(form, sending.key, { ...watcher, onProgress: (sent) => watcher.onProgress(Math.min(total, before + sent), total) });
-}
-
-/** Ask for an assessment without new files, as one of `uploads` or of an earlier job's inputs. */
-export async function sendForm(form: FormData): Promise<Job> {
-  return ask<Job>(address("v1/assessments"), { method: "POST", body: form });
 }
 
 /** `fetch` tells nothing of a request that is under way; XMLHttpRequest does. */

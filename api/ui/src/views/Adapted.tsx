@@ -5,6 +5,7 @@ import { useState } from "preact/hooks";
 import type { Comparison, Estimate, Job } from "../service/answers";
 import { ask, jobAddress, sentenceOf, withJson } from "../service/requests";
 import { go } from "../state";
+import { asSentence } from "../words";
 
 const METRICS: readonly [name: string, title: string][] = [
   ["recall", "damaged found"],
@@ -35,7 +36,7 @@ export function Adapted({ job }: { job: Job }): JSX.Element {
       <p class="note">Adapted from {said.base}.</p>
       {said.labels ? <p>Fitted to {said.labels.fitted} labels; {said.labels.aside} were kept aside to score it{said.labels.aside_random === said.labels.aside && said.labels.aside ? ", all drawn at random" : ""}.</p> : null}
       {said.aside ? <Scores aside={said.aside} /> : null}
-      {said.why ? <p class="note">{said.why}</p> : null}
+      {said.why && !said.why.startsWith("--") ? <p class="note">{asSentence(said.why)}.</p> : null}
       <div class="row">
         {said.assessment ? <button type="button" class="main" disabled={busy} onClick={() => void again()}>Assess the same scenes again and see what changes</button> : null}
         {said.assessment ? <button type="button" onClick={() => go({ page: "job", job: said.assessment! })}>Back to the labels</button> : null}
@@ -67,9 +68,15 @@ function Scores({ aside }: { aside: Comparison }): JSX.Element {
           ))}
         </tbody>
       </table>
-      {aside.note ? <p class="note">{aside.note}</p> : null}
+      {aside.note ? <p class="note">{asSentence(aside.note)}.</p> : null}
+      {worse(aside) ? <p class="reason">On these labels the adapted model is right less often than before. More labels may help; the model before stays selectable.</p> : null}
     </>
   );
+}
+
+function worse(aside: Comparison): boolean {
+  const [before, after] = [aside.before.accuracy, aside.after.accuracy].map((one) => (typeof one === "object" ? one?.value : one));
+  return before != null && after != null && after < before;
 }
 
 function share(figure: Estimate | number | null | undefined): string {

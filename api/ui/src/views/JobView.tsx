@@ -7,8 +7,8 @@ import { isWaiting } from "../service/answers";
 import { follow } from "../service/following";
 import { ask, jobAddress, needsKey, sentenceOf } from "../service/requests";
 import { announcement, go } from "../state";
-import { asSentence } from "../words";
 import { Adapted } from "./Adapted";
+import { inPageWords } from "./OptionFields";
 import { Progress } from "./Progress";
 import { ResultView } from "./ResultView";
 
@@ -68,7 +68,7 @@ function Ended({ job }: { job: Job }): JSX.Element {
   return (
     <section class="card narrow">
       <h1>{failed ? FAILED[job.processID] : "Dismissed"}</h1>
-      <p class={failed ? "trouble" : ""} role={failed ? "alert" : undefined}>{asSentence(job.problem?.detail ?? job.message)}</p>
+      <p class={failed ? "trouble" : ""} role={failed ? "alert" : undefined}>{inPageWords(job.problem?.detail ?? job.message)}</p>
       <p class="note">{(job.inputs.image ?? []).map((file) => file.name).join(", ")}</p>
       <div class="row">
         {source

@@ -1,6 +1,7 @@
 /** Options of an assessment, folded: names, limits and meaning as in damagenet/options.py. */
 
 import type { JSX } from "preact";
+import { asSentence } from "../words";
 
 interface Field {
   name: string;
@@ -61,4 +62,21 @@ export function optionsOf(form: HTMLFormElement): Record<string, string> {
   return Object.fromEntries(
     names.map((name) => [name, String(filled.get(name) ?? "").trim()]).filter(([, value]) => value !== ""),
   );
+}
+
+const OTHERS: Record<string, string> = {
+  model: "Model",
+  pre: "Scene before the storm",
+  buildings: "Footprints",
+  exclude: "Areas to leave out",
+  clouds: "Do not look for clouds",
+};
+
+/** Return a sentence of the engine with the command line's options called as on this page. */
+export function inPageWords(sentence: string): string {
+  return asSentence(sentence).replace(/--([a-z][a-z-]+)/g, (whole, option: string) => {
+    const name = option.replaceAll("-", "_");
+    const title = FIELDS.find((field) => field.name === name)?.title ?? OTHERS[name];
+    return title ? `“${title}”` : whole;
+  });
 }

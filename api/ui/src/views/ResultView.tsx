@@ -6,7 +6,9 @@ import { useEffect, useMemo } from "preact/hooks";
 import type { DamageMap } from "../map/damage_map";
 import { Labelling } from "../labelling";
 import { Result } from "../results/result";
+import { inWords } from "../results/verdicts";
 import type { Job } from "../service/answers";
+import { count } from "../words";
 import { AreaTools } from "./AreaTools";
 import { Changes } from "./Changes";
 import { Controls } from "./Controls";
@@ -14,6 +16,7 @@ import { Downloads } from "./Downloads";
 import { Honest } from "./Honest";
 import { LabelTools } from "./LabelTools";
 import { MapView } from "./MapView";
+import { Fact } from "./Progress";
 import { ResultHead } from "./ResultHead";
 import { UnitList } from "./UnitList";
 import { UnitPanel } from "./UnitPanel";
@@ -33,14 +36,14 @@ export function ResultView({ job }: { job: Job }): JSX.Element {
       <ResultHead result={result} />
       <Failures said={said.failures ?? []} />
       {result.trouble.value ? (
-        <section class="card"><p>{result.trouble.value}</p></section>
+        <Mapless result={result} />
       ) : (
         <div class="result">
           <div class="controls">
+            <Changes result={result} />
             <Controls result={result} />
             <AreaTools map={map} />
             <LabelTools result={result} labelling={labelling} />
-            <Changes result={result} />
           </div>
           <MapView result={result} labelling={labelling} map={map} />
           <div class="units">
@@ -51,6 +54,26 @@ export function ResultView({ job }: { job: Job }): JSX.Element {
       )}
       <Downloads result={result} />
     </>
+  );
+}
+
+/** Counts and the report, where there is no map. */
+function Mapless({ result }: { result: Result }): JSX.Element {
+  const counts = result.job.result?.counts;
+  const unjudged = Object.values(counts?.not_judged ?? {}).reduce((sum, some) => sum + some, 0);
+  return (
+    <section class="card" aria-label="Without a map">
+      <p>{result.trouble.value}</p>
+      {counts ? (
+        <dl class="facts">
+          <Fact name={inWords("damaged", result.job.result?.ranking_only)}>{count(counts.damaged)}</Fact>
+          <Fact name="uncertain">{count(counts.uncertain)}</Fact>
+          <Fact name="undamaged">{count(counts.undamaged)}</Fact>
+          <Fact name="not judged">{count(unjudged)}</Fact>
+        </dl>
+      ) : null}
+      {result.stems.length === 1 ? <a class="button" href={result.address("results/report.html")} target="_blank" rel="noopener">Open the report</a> : null}
+    </section>
   );
 }
 

@@ -7,11 +7,10 @@ import { readModels, resolved } from "../service/models";
 import { sentenceOf } from "../service/requests";
 import type { Role } from "../service/sending";
 import { ROLES, randomId, sendAssessment, totalBytes } from "../service/sending";
-import { keepFiles } from "../service/kept";
 import { go } from "../state";
 import { FileField } from "./FileField";
 import { ModelField } from "./ModelField";
-import { OptionFields, optionsOf } from "./OptionFields";
+import { OptionFields, inPageWords, optionsOf } from "./OptionFields";
 import { size } from "../words";
 
 const NO_FILES: Record<Role, File[]> = { image: [], pre: [], buildings: [], exclude: [] };
@@ -48,12 +47,11 @@ export function Start(): JSX.Element {
     try {
       const watcher = { signal: stopper.current.signal, onProgress: (done: number, all: number) => setSent([done, all]) };
       const job = await sendAssessment({ files, options, key: key.current }, watcher);
-      keepFiles(job.jobID, files);
       go({ page: "job", job: job.jobID });
     } catch (error) {
       setSent(null);
       const stopped = error instanceof DOMException && error.name === "AbortError";
-      setTrouble(stopped ? "" : sentenceOf(error));
+      setTrouble(stopped ? "" : inPageWords(sentenceOf(error)));
     }
   }
 

@@ -1,5 +1,6 @@
 /** The picture before the storm over the one after it, divided by a bar that can be moved. */
 
+import { useSignal } from "@preact/signals";
 import type { JSX } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import { Map as MapLibre } from "maplibre-gl";
@@ -32,6 +33,7 @@ export function Swipe({ map, tiles, result }: Divided): JSX.Element {
 
 function Before({ map, tiles, result, at }: Divided & { at: number }): JSX.Element {
   const frame = useRef<HTMLDivElement>(null);
+  const drawn = useSignal(false);
   useEffect(() => {
     const { map: main } = map;
     const style = emptyStyle();
@@ -60,12 +62,13 @@ function Before({ map, tiles, result, at }: Divided & { at: number }): JSX.Eleme
     canvas.tabIndex = -1;
     const follow = (): void => void second.jumpTo({ center: main.getCenter(), zoom: main.getZoom() });
     main.on("move", follow);
+    second.on("idle", () => (drawn.value = true));
     return () => {
       main.off("move", follow);
       second.remove();
     };
   }, [map, tiles]);
-  return <div class="map before" ref={frame} style={{ clipPath: `inset(0 ${(100 * (1 - at)).toFixed(2)}% 0 0)` }} />;
+  return <div class="map before" ref={frame} data-state={drawn.value ? "drawn" : "drawing"} style={{ clipPath: `inset(0 ${(100 * (1 - at)).toFixed(2)}% 0 0)` }} />;
 }
 
 function Bar({ at }: { at: number }): JSX.Element {
