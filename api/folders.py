@@ -53,10 +53,11 @@ class JobFolder:
         return sorted(folder.iterdir()) if folder.is_dir() else []
 
     def public(self, text: str) -> str:
-        """Return a sentence about files of the job with their names in place of their paths."""
+        """Return a text about files of the service with their names in place of their paths."""
         for role in get_args(Role):
             text = text.replace(f"{self.inputs(role)}/", "")
-        return text.replace(f"{self.root}/", "").replace(str(self.root), "the job's folder")
+        text = text.replace(f"{self.root}/", "").replace(str(self.root), "the job's folder")
+        return text.replace(f"{self.root.parent.parent}/", "")
 
     def delete(self) -> None:
         """Delete all files of the job; those already gone are no fault."""

@@ -12,7 +12,7 @@ from api.problems import ServiceError
 from damagenet.bundle import read_card
 from damagenet.config import make_settings
 from damagenet.engine.assess import check_options
-from damagenet.errors import ConfigError
+from damagenet.errors import BundleError, ConfigError
 from damagenet.options import AUTO, AssessOptions
 
 ROLES: dict[Role, str] = {
@@ -67,11 +67,10 @@ def read_options(
         if name not in OFFERED:
             raise ConfigError(_unknown(name))
     options = make_settings(AssessOptions, given | _files(folder))
-    card = read_card(model_folder(options.bundle, models))
     try:
-        check_options(options, card)
-    except ConfigError as err:
-        raise ConfigError(folder.public(str(err))) from None
+        check_options(options, read_card(model_folder(options.bundle, models)))
+    except (BundleError, ConfigError) as err:
+        raise type(err)(folder.public(str(err))) from None
     return options.model_dump(mode="json", include=set(given))
 
 

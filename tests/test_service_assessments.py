@@ -8,7 +8,9 @@ import pytest
 from fastapi.testclient import TestClient
 from service import LAPTOP, client_of
 
+from api.examples import ACCEPTED_JOB, DISMISSED_JOB, RUNNING_JOB
 from api.form import NOT_OFFERED, ROLES, UPLOADS
+from api.schemas import JobStatus
 from api.store.jobs import NewJob
 from damagenet.cli.option_parameters import option_parameters
 from damagenet.options import AssessOptions
@@ -202,6 +204,24 @@ def test_the_form_offers_the_command_lines_options_by_name_default_and_help(clie
         assert fields[name].get("default") == json.loads(json.dumps(default))
 
 
+def test_every_example_of_a_job_is_one():
+    for job in (ACCEPTED_JOB, RUNNING_JOB, DISMISSED_JOB):
+        assert JobStatus.model_validate(job).model_dump(mode="json") == job
+
+
+def test_the_document_shows_a_job_for_every_answer(client):
+    paths = client.get("/openapi.json").json()["paths"]
+    for path, method, status in (
+        (ADDRESS, "post", "201"),
+        (ADDRESS, "get", "200"),
+        (f"{ADDRESS}/{{job_id}}", "get", "200"),
+        (f"{ADDRESS}/{{job_id}}", "delete", "200"),
+    ):
+        answer = paths[path][method]["responses"][status]["content"]["application/json"]
+        assert "$ref" in answer["schema"]
+        assert "jobID" in json.dumps(answer["example"])
+
+
 def test_a_service_names_its_adapted_models_but_no_folder_is_one(tmp_path, image):
     from shutil import copytree
 
@@ -213,7 +233,11 @@ def test_a_service_names_its_adapted_models_but_no_folder_is_one(tmp_path, image
         path = client.post(
             ADDRESS, files=[image], data={"model": str(tmp_path / "models/my-storm")}
         )
+        (tmp_path / "models" / "my-storm" / "model.safetensors").unlink()
+        broken = client.post(ADDRESS, files=[image], data={"model": "my-storm"})
     assert (mine.status_code, mine.json()["model"]) == (201, "my-storm")
+    assert broken.status_code == 422
+    assert str(tmp_path) not in broken.json()["detail"]
     assert path.status_code == 422
     assert "my-storm" in path.json()["detail"].split("choose one of")[1]
 

@@ -19,6 +19,8 @@ from data_prep.synthetic import MadeScene, make_scene
 TABLES = ("damage.csv", "damage.geojson", "damage.parquet")
 FINE_GRID = {"stride": "9"}
 """So many cells that an assessment takes long enough to be disturbed."""
+FINEST_GRID = {"stride": "3"}
+"""So many that it does not end before it is stopped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +144,7 @@ def test_a_job_whose_scenes_all_fail_has_failed_and_says_why(running, scene, tmp
 
 
 def test_a_running_job_is_dismissed_within_two_seconds_and_its_files_go(running, scene):
-    job_id = running.ask(scene.scene, **FINE_GRID)
+    job_id = running.ask(scene.scene, **FINEST_GRID)
     running.when_computing(job_id)
     runner = running.runner()
     begun = time.monotonic()
@@ -188,7 +190,7 @@ def test_a_worker_that_is_told_to_stop_gives_its_job_back_at_once(running, scene
     with client_of(LAPTOP.settings(tmp_path)) as client:
         with worker(LAPTOP, tmp_path, lease_s=300) as process:
             here = Running(client=client, folder=tmp_path, worker=process)
-            job_id = here.ask(scene.scene, **FINE_GRID)
+            job_id = here.ask(scene.scene, **FINEST_GRID)
             here.when_computing(job_id)
             runner = here.runner()
             process.terminate()

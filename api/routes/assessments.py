@@ -7,6 +7,7 @@ from starlette.concurrency import run_in_threadpool
 
 from api.accepting import Asked, accept, new_job_id
 from api.callers import Caller
+from api.examples import ACCEPTED_JOB, DISMISSED_JOB, RUNNING_JOB, example
 from api.form import form_schema
 from api.guard import caller
 from api.multipart import receive_form
@@ -21,6 +22,18 @@ router = APIRouter(prefix="/v1/assessments", tags=["assessments"])
 JobId = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="Id of the assessment.")]
 Reader = Annotated[Caller, Depends(caller("read"))]
 Writer = Annotated[Caller, Depends(caller("write"))]
+PAGE = {"jobs": [RUNNING_JOB], "links": [{"href": "/v1/assessments", "rel": "self"}]}
+EARLIER: dict[str, Any] = {
+    "model": JobStatus,
+    "description": "The job of an earlier request with this Idempotency-Key.",
+}
+ACCEPTED: dict[int | str, dict[str, Any]] = {
+    201: {
+        "description": "The job; `Location` says where to ask how it goes.",
+        "content": {"application/json": {"example": ACCEPTED_JOB}},
+        "headers": {"Location": {"schema": {"type": "string"}, "description": "Of the job."}},
+    }
+}
 
 
 def request_body() -> dict[str, Any]:
@@ -37,7 +50,7 @@ def request_body() -> dict[str, Any]:
     "",
     status_code=201,
     summary="Assess scenes",
-    responses=problems(400, 409, 413, 415, 422, 429),
+    responses=ACCEPTED | {200: EARLIER} | problems(400, 404, 409, 413, 415, 422, 429),
     openapi_extra=request_body(),
 )
 async def create_assessment(
@@ -79,7 +92,11 @@ async def create_assessment(
     return job_status(job)
 
 
-@router.get("", summary="Your assessments", responses=problems(422))
+@router.get(
+    "",
+    summary="Your assessments",
+    responses=example(200, "Jobs, and the link `next` to more.", PAGE) | problems(422),
+)
 def list_assessments(
     request: Request,
     caller: Reader,
@@ -97,13 +114,21 @@ def list_assessments(
     return JobPage(jobs=[job_status(job) for job in page.jobs], links=links)
 
 
-@router.get("/{job_id}", summary="How an assessment goes", responses=problems(404, 422))
+@router.get(
+    "/{job_id}",
+    summary="How an assessment goes",
+    responses=example(200, "Where it stands.", RUNNING_JOB) | problems(404, 422),
+)
 def get_assessment(request: Request, caller: Reader, job_id: JobId) -> JobStatus:
     """Say where an assessment stands, and when it is done, what came out."""
     return job_status(service_of(request).jobs.get(job_id, caller.owner))
 
 
-@router.delete("/{job_id}", summary="Dismiss or delete", responses=problems(404, 422))
+@router.delete(
+    "/{job_id}",
+    summary="Dismiss or delete",
+    responses=example(200, "Stopped or deleted.", DISMISSED_JOB) | problems(404, 422),
+)
 def delete_assessment(request: Request, caller: Writer, job_id: JobId) -> JobStatus:
     """Stop an assessment that waits or runs; delete one that has ended. Its files go at once."""
     service = service_of(request)

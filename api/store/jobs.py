@@ -4,19 +4,19 @@ A worker holds a job by a lease that it renews. Every change of a running job na
 that one whose lease went to another can change nothing any more, and a job ends exactly once.
 """
 
-import base64
 import datetime as dt
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 from uuid import uuid4
 
-from sqlalchemy import CursorResult, Select, Update, func, select, tuple_, update
+from sqlalchemy import CursorResult, Update, func, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from api.problems import Problem, ServiceError, not_found
-from api.store.database import Database, now, utc
+from api.store.cursors import cursor_at, place_of
+from api.store.database import Database, now
 from api.store.tables import (
     ACCEPTED,
     DISMISSED,
@@ -138,8 +138,12 @@ class JobStore:
         if status is not None:
             chosen = chosen.where(Job.status == status)
         if cursor is not None:
-            chosen = chosen.where(tuple_(Job.created, Job.id) < tuple_(*_place(cursor)))
-        return self._page(chosen.order_by(Job.created.desc(), Job.id.desc()), limit)
+            chosen = chosen.where(tuple_(Job.created, Job.id) < tuple_(*place_of(cursor)))
+        chosen = chosen.order_by(Job.created.desc(), Job.id.desc()).limit(limit + 1)
+        with self.database.transaction() as session:
+            jobs = list(session.scalars(chosen))
+        more = len(jobs) > limit
+        return JobsPage(jobs=jobs[:limit], cursor=cursor_at(jobs[limit - 1]) if more else None)
 
     def count_waiting(self, owner: str) -> int:
         """Return how many jobs of a caller wait or run."""
@@ -255,12 +259,6 @@ class JobStore:
         with self.database.transaction() as session:
             return _changed(session, change)
 
-    def _page(self, chosen: Select[Job], limit: int) -> JobsPage:
-        with self.database.transaction() as session:
-            jobs = list(session.scalars(chosen.limit(limit + 1)))
-        more = len(jobs) > limit
-        return JobsPage(jobs=jobs[:limit], cursor=_cursor(jobs[limit - 1]) if more else None)
-
 
 def _owned(session: Session, job_id: str, owner: str) -> Job:
     job = session.scalar(select(Job).where(Job.id == job_id, Job.owner == owner))
@@ -299,19 +297,3 @@ def _put_back(session: Session, job: Job, max_attempts: int) -> bool:
         return False
     values = {"status": ACCEPTED, "worker": None, "lease_until": None, "updated": now()}
     return _changed(session, held.values(attempts=job.attempts, **values))
-
-
-def _cursor(job: Job) -> str:
-    text = f"{utc(job.created).isoformat()} {job.id}"
-    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
-
-
-def _place(cursor: str) -> tuple[dt.datetime, str]:
-    try:
-        padded = cursor + "=" * (-len(cursor) % 4)
-        moment, job_id = base64.urlsafe_b64decode(padded).decode().split(" ")
-        return dt.datetime.fromisoformat(moment), job_id
-    except ValueError as err:
-        raise ServiceError(
-            422, f"cursor {cursor[:80]!r} is none of this service: take the link `next`"
-        ) from err
