@@ -21,8 +21,9 @@ from damagenet.config import make_settings
 
 CARRIED = ("bands", "clouds", "min_valid", "force_coarse")
 """Options of an assessment that say how its scenes are read, and hold for the adaptation too."""
-TOLD_FROM = 0.13
-"""Share of the work from which its pace tells how long the rest takes."""
+TOLD_FROM = 0.15
+"""Share of the work from which its pace tells how long the rest takes: whether more than the head
+learns is known then."""
 LEFT_OUT = {"bundle", "command"}
 """Fields of the report that speak of the server."""
 

@@ -66,7 +66,7 @@ def fit(base: Bundle, divided: Divided, options: AdaptOptions, *, progress: Tell
     """
     network, labelled = base.network, divided.fitted
     head, pull = _head(network, labelled, divided.fitted_block, divided.pairs, options.seed)
-    progress(HEAD)
+    progress(1.0 if options.learn == "head" else HEAD)
     learn, why = options.learn, f"--learn {options.learn}"
     if learn == "best":
         learn, why = _better(base, divided, options, between(progress, HEAD, INNER))
