@@ -45,25 +45,32 @@ class Server:
 
 @contextmanager
 def served(data: Path, device: str) -> Iterator[Server]:
-    """Run `damagenet serve` without workers on a free port of this machine."""
+    """Run `damagenet serve` without workers on a free port of this machine.
+
+    What it says goes into a file beside its folder: a pipe that nobody reads would stop it.
+    """
     code = "from damagenet.cli.main import run; run()"
     command = [sys.executable, "-c", code, "serve", "--no-worker", "--port", "0"]
-    process = subprocess.Popen(
-        [*command, "--data", str(data), "--device", device], stderr=subprocess.PIPE, text=True
-    )
+    log = data.with_name("serve.log")
+    with log.open("w") as stream:
+        process = subprocess.Popen(
+            [*command, "--data", str(data), "--device", device], stdout=stream, stderr=stream
+        )
     try:
-        assert process.stderr is not None
-        for line in process.stderr:
-            if found := re.search(r"http://[^:]+:(\d+)", line):
-                server = Server(port=int(found[1]), pid=process.pid)
-                break
-        else:
-            sys.exit("the service did not start")
+        server = Server(port=_port(log, process), pid=process.pid)
         _until_it_answers(server)
         yield server
     finally:
         process.terminate()
         process.wait()
+
+
+def _port(log: Path, process: "subprocess.Popen[bytes]") -> int:
+    while process.poll() is None:
+        if found := re.search(r"serving at http://[^:]+:(\d+)", log.read_text()):
+            return int(found[1])
+        time.sleep(0.1)
+    sys.exit(f"the service did not start: {log.read_text()}")
 
 
 def _until_it_answers(server: Server) -> None:

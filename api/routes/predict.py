@@ -27,6 +27,10 @@ router = APIRouter(prefix="/v1", tags=["predict"])
 GONE = 499
 """Status in the log for a client that did not wait; nobody receives it."""
 
+ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"application/json": {"example": EXAMPLE}}}
+}
+
 T = TypeVar("T")
 
 
@@ -40,8 +44,7 @@ def request_body() -> dict[str, Any]:
     "/predict",
     summary="Probabilities for chips",
     response_model=Prediction,
-    responses={200: {"content": {"application/json": {"example": EXAMPLE}}}}
-    | problems(413, 415, 422, 429, 503),
+    responses=ANSWERS | problems(413, 415, 422, 429, 503),
     openapi_extra=request_body(),
 )
 async def predict(
