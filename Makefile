@@ -50,11 +50,12 @@ ui-test: $(UI)/node_modules/.ready
 
 # The wheel in an environment of its own, with its real dependencies, used from another folder.
 wheel-test: $(if $(NPM),ui)
+	rm -rf build/lib
 	$(PYTHON) -m venv --clear build/wheel-env
 	build/wheel-env/bin/python -m pip install --quiet --upgrade pip
 	build/wheel-env/bin/python -m pip install --quiet .
 	cd build/wheel-env && ./bin/damagenet demo --out wheel-demo --overwrite
-	$(if $(NPM),cd build/wheel-env && ./bin/python -c 'from api.routes.page import DIST, INDEX; assert (DIST / INDEX).is_file(), DIST')
+	$(if $(NPM),cd build/wheel-env && ./bin/python -c 'import sys; from api.routes.page import is_built; sys.exit(not is_built())')
 
 clean:
 	rm -rf $(VENV) build $(UI)/node_modules $(UI)/dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -89,7 +89,7 @@ def test_a_scene_becomes_a_map_that_counts_filters_links_and_downloads(browsing,
     surest = max((row for row in rows if row["p_damaged"]), key=lambda row: float(row["p_damaged"]))
     browsing.page.click(".unit-row >> nth=0")
     assert browsing.text("#panel-title") == f"building {surest['unit_id']}"
-    browsing.until("document.querySelector('.panel img.chip')?.naturalWidth >= 200", "a chip")
+    browsing.until("document.querySelector('.panel img.chip')?.naturalWidth >= 150", "a chip")
     browsing.page.keyboard.press("ArrowDown")
     browsing.page.wait_for_selector(".unit-row[aria-selected=true][aria-posinset='2']")
 

@@ -44,7 +44,7 @@ export function MapView({ result, labelling, map }: View): JSX.Element {
     void made.ready().then(async () => {
       if (gone) return;
       made.addUnits(units, result.reader);
-      made.map.on("idle", () => (drawn.value = !made.unpainted));
+      made.map.on("idle", () => (drawn.value = map.value === made && !made.unpainted));
       made.map.on("movestart", () => (drawn.value = false));
       stops.push(...inStep(made, result, labelling, () => (drawn.value = false)));
       const stem = stemOf(result);
