@@ -101,7 +101,10 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
         service.queue.close()
         service.database.close()
 
-    app = FastAPI(title="damagenet", version=__version__, lifespan=lifespan)
+    # FastAPI's own pages load their scripts from elsewhere; ours is at /docs.
+    app = FastAPI(
+        title="damagenet", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None
+    )
     app.state.service = service
     app.state.closing = Event()
     handle_problems(app)

@@ -264,3 +264,10 @@ def test_a_service_without_a_built_page_says_how_to_build_it(tmp_path, monkeypat
     with client_of(ServiceSettings(data_dir=tmp_path / "data")) as client:
         answer = client.get("/ui/")
     assert (answer.status_code, "make ui" in answer.text) == (503, True)
+
+
+def test_the_description_of_the_service_is_readable_without_a_network(browsing):
+    browsing.page.goto(f"{browsing.base}/docs")
+    browsing.page.wait_for_selector("text=Follow an assessment", timeout=PATIENCE_MS)
+    assert browsing.page.url.endswith("/ui/reference.html")
+    browsing.picture("reference")

@@ -36,7 +36,7 @@ NOT_BUILT = """<!doctype html>
 <body><h1>The page is not built</h1>
 <p>The service runs; its page is missing. Build it where damagenet was checked out, with Node 20 or
 newer: <code>make ui</code>. Or install damagenet from a wheel, which has it.</p>
-<p>Everything else works without it: see <a href="../docs">the description of the service</a>.</p>
+<p>Everything else works without it: see <a href="../openapi.json">the description of the service</a>.</p>
 </body></html>
 """
 
@@ -52,6 +52,12 @@ def is_built() -> bool:
 def to_page() -> RedirectResponse:
     """Lead to the page; addresses in it are relative to /ui/."""
     return RedirectResponse("ui/", status_code=308)
+
+
+@router.get("/docs")
+def to_reference() -> RedirectResponse:
+    """Lead to the description of the service, made readable in the browser from /openapi.json."""
+    return RedirectResponse("ui/reference.html")
 
 
 @router.api_route("/ui/{name:path}", methods=["GET", "HEAD"])
