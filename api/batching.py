@@ -122,15 +122,18 @@ class Batching:
     def _begin(self) -> None:
         """Give batches to idle threads, as long as there are both."""
         with self._lock:
-            while self._threads and self._may_begin():
+            # Chips that filled a batch are split over idle threads; the rest of them goes along.
+            begun = False
+            while self._threads and self._may_begin(waiting=not begun):
+                begun = True
                 batch = self._line.batch_for(self._workers - self._running)
                 self._running += 1
                 work = self._threads.submit(_timed, batch)
                 work.add_done_callback(partial(self._end, batch))
 
-    def _may_begin(self) -> bool:
+    def _may_begin(self, *, waiting: bool) -> bool:
         idle = self._running < self._workers and not self._closed
-        return idle and self._line.chips > 0 and not self._worth_waiting()
+        return idle and self._line.chips > 0 and not (waiting and self._worth_waiting())
 
     def _hire(self, device: "torch.device") -> ThreadPoolExecutor:
         from damagenet.devices import crew_of

@@ -21,8 +21,8 @@ PAGE_POLICY = "; ".join(
     (
         "default-src 'none'",
         "script-src 'self'",
-        "worker-src 'self' blob:",  # MapLibre draws in workers that it makes of its own text
-        "style-src 'self' 'unsafe-inline'",
+        "worker-src 'self'",
+        "style-src 'self'",
         "img-src 'self' data: blob:",
         "font-src 'self'",
         "connect-src 'self'",

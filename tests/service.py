@@ -146,6 +146,25 @@ def ended(client: TestClient | httpx.Client, job_id: str, **headers: str) -> dic
     return until(status, f"job {job_id} to end")
 
 
+def under_way(client: TestClient | httpx.Client, ask: Callable[[], str]) -> str:
+    """Return a job of which some units are done and others are not.
+
+    One that ended before anybody looked is asked for again.
+    """
+    job_id = ask()
+
+    def computing() -> bool:
+        nonlocal job_id
+        found = client.get(f"/v1/assessments/{job_id}").json()
+        if found["status"] not in ("accepted", "running"):
+            job_id = ask()
+        step = found["step"]
+        return step is not None and 0 < step["units_done"] < step["units_total"]
+
+    until(computing, "the assessment to be under way")
+    return job_id
+
+
 def free_port() -> int:
     """Return a port of loopback that nobody uses."""
     with socket.socket() as probe:

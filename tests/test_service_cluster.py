@@ -20,6 +20,7 @@ from service import (
     process,
     redis,
     serve,
+    under_way,
     until,
     worker,
 )
@@ -69,13 +70,8 @@ def test_a_job_outlives_the_machine_that_did_it(shape, scene, tmp_path):
                 "jobID"
             ]
 
-        def computing() -> bool:
-            step = served.client.get(f"/v1/assessments/{disturbed}").json()["step"]
-            return step is not None and 0 < step["units_done"] < step["units_total"]
-
         with worker(shape, tmp_path) as lost:
-            disturbed = ask()
-            until(computing, "the assessment to be under way")
+            disturbed = under_way(served.client, ask)
             lost.kill()
         with worker(shape, tmp_path):
             assert ended(served.client, disturbed)["status"] == "successful"

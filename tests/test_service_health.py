@@ -169,13 +169,13 @@ def test_an_error_in_the_log_keeps_its_trace_on_one_line():
 
 def test_answers_run_nothing_the_page_its_own_files_and_reports_are_shut_in(tmp_path):
     app = app_with_a_door(tmp_path)
-    app.add_api_route("/ui/index.html", lambda: HTMLResponse("<p>page</p>"))
+    app.add_api_route("/page.html", lambda: HTMLResponse("<p>page</p>"))
     app.add_api_route("/x/report.html", lambda: HTMLResponse("<script>1</script>"))
     app.add_api_route("/cached", lambda: Response("x", headers={"Cache-Control": "max-age=9"}))
     with TestClient(app) as client:
         policies = [
             client.get(path).headers["Content-Security-Policy"]
-            for path in ("/healthz", "/no/such", "/ui/index.html", "/x/report.html")
+            for path in ("/healthz", "/no/such", "/page.html", "/x/report.html")
         ]
         assert policies == [NOTHING_POLICY, NOTHING_POLICY, PAGE_POLICY, REPORT_POLICY]
         plain = client.get("/healthz").headers

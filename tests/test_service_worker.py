@@ -11,7 +11,17 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from service import DAMAGENET, LAPTOP, children, client_of, ended, serve, until, worker
+from service import (
+    DAMAGENET,
+    LAPTOP,
+    children,
+    client_of,
+    ended,
+    serve,
+    under_way,
+    until,
+    worker,
+)
 
 from api.store.jobs import NewJob
 from data_prep.synthetic import MadeScene, make_scene
@@ -42,14 +52,8 @@ class Running:
     def status(self, job_id: str) -> dict[str, Any]:
         return self.client.get(f"/v1/assessments/{job_id}").json()
 
-    def when_computing(self, job_id: str) -> None:
-        """Wait until some units are done and others are not."""
-
-        def computing() -> bool:
-            step = self.status(job_id)["step"]
-            return step is not None and 0 < step["units_done"] < step["units_total"]
-
-        until(computing, "the assessment to be under way")
+    def under_way(self, scene: Path, **options: Any) -> str:
+        return under_way(self.client, lambda: self.ask(scene, **options))
 
     def tables(self, job_id: str) -> dict[str, bytes]:
         own = f"/v1/assessments/{job_id}/results"
@@ -144,8 +148,7 @@ def test_a_job_whose_scenes_all_fail_has_failed_and_says_why(running, scene, tmp
 
 
 def test_a_running_job_is_dismissed_within_two_seconds_and_its_files_go(running, scene):
-    job_id = running.ask(scene.scene, **FINEST_GRID)
-    running.when_computing(job_id)
+    job_id = running.under_way(scene.scene, **FINEST_GRID)
     runner = running.runner()
     begun = time.monotonic()
     answer = running.client.delete(f"/v1/assessments/{job_id}")
@@ -159,8 +162,7 @@ def test_a_running_job_is_dismissed_within_two_seconds_and_its_files_go(running,
 
 
 def test_a_killed_runner_costs_an_attempt_and_no_result(running, scene, undisturbed):
-    job_id = running.ask(scene.scene, **FINE_GRID)
-    running.when_computing(job_id)
+    job_id = running.under_way(scene.scene, **FINE_GRID)
     os.kill(running.runner(), signal.SIGKILL)
     assert ended(running.client, job_id)["status"] == "successful"
     assert running.tables(job_id) == undisturbed
@@ -190,8 +192,7 @@ def test_a_worker_that_is_told_to_stop_gives_its_job_back_at_once(running, scene
     with client_of(LAPTOP.settings(tmp_path)) as client:
         with worker(LAPTOP, tmp_path, lease_s=300) as process:
             here = Running(client=client, folder=tmp_path, worker=process)
-            job_id = here.ask(scene.scene, **FINEST_GRID)
-            here.when_computing(job_id)
+            job_id = here.under_way(scene.scene, **FINEST_GRID)
             runner = here.runner()
             process.terminate()
             assert process.wait(10) == 0
@@ -202,8 +203,7 @@ def test_a_worker_that_is_told_to_stop_gives_its_job_back_at_once(running, scene
 def test_everything_killed_at_once_goes_on_where_it_stopped(scene, undisturbed, tmp_path):
     with serve(LAPTOP, tmp_path) as served:
         here = Running(client=served.client, folder=tmp_path, worker=served.process)
-        job_id = here.ask(scene.scene, **FINE_GRID)
-        here.when_computing(job_id)
+        job_id = here.under_way(scene.scene, **FINE_GRID)
         done = here.status(job_id)["step"]["units_done"]
         (worker_id,) = children(served.process.pid)
         runner = children(worker_id)[0]

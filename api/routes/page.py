@@ -36,7 +36,8 @@ NOT_BUILT = """<!doctype html>
 <body><h1>The page is not built</h1>
 <p>The service runs; its page is missing. Build it where damagenet was checked out, with Node 20 or
 newer: <code>make ui</code>. Or install damagenet from a wheel, which has it.</p>
-<p>Everything else works without it: see <a href="../openapi.json">the description of the service</a>.</p>
+<p>Everything else works without it: see
+<a href="../openapi.json">the description of the service</a>.</p>
 </body></html>
 """
 
