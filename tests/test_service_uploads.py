@@ -70,6 +70,9 @@ def test_a_file_in_parts_goes_on_after_a_break_and_becomes_a_job(client, scene):
     assert (again.status_code, again.json()["jobID"]) == (200, job.json()["jobID"])
     other = client.post("/v1/assessments", files={"uploads": (None, uploads)})
     assert other.status_code == 409
+    address = job.headers["location"]
+    assert [client.delete(address).status_code for _ in range(3)] == [200, 200, 404]
+    assert client.get(f"{UPLOADS}/{upload_id}").status_code == 404
 
 
 def test_a_wrong_hash_is_told(client):

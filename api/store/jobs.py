@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 from uuid import uuid4
 
-from sqlalchemy import CursorResult, Update, func, select, tuple_, update
+from sqlalchemy import CursorResult, Update, delete, func, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -167,8 +167,8 @@ class JobStore:
         """Forget a job that has ended; raise ServiceError 404 if it is not there."""
         with self.database.transaction() as session:
             job = _owned(session, job_id, owner)
-            for upload in session.scalars(select(Upload).where(Upload.job == job_id)):
-                session.delete(upload)
+            # Now, and not when the session thinks fit: the job must not go first.
+            session.execute(delete(Upload).where(Upload.job == job_id))
             session.delete(job)
 
     def claim(self, job_id: str, worker: str, *, lease_s: float) -> Job | None:
