@@ -52,8 +52,8 @@ app.add_typer(models.app, name="models")
 def run() -> None:
     """Run the command line: exit code 0 ok, 1 failed, 2 wrong usage, 3 some scenes failed."""
     logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.INFO)
-    for name in ("pyogrio", "rasterio"):
-        # One counts the records it has written, the other repeats GDAL's errors, which are ours.
+    for name in ("numexpr", "pyogrio", "rasterio"):
+        # They count their threads and the records they wrote, and repeat GDAL's errors, our own.
         logging.getLogger(name).setLevel(logging.WARNING)
     try:
         app(prog_name="damagenet")
