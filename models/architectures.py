@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from torch import nn
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 Features = Callable[..., tuple[nn.Module, int]]
 """Takes `channels_in`, `size_px`, `make` and its own parameters; returns features and count."""
 
+
+Family = Literal["residual", "plain", "spiking", "capsules", "other"]
+"""What an architecture can be combined with: see `models.compatibility`."""
 
 Limits = tuple[int, int] | tuple[float, float] | tuple[bool, bool] | tuple[str, ...]
 """Smallest and largest number (whole ones for a parameter that counts), or all that it may be."""
@@ -43,6 +46,8 @@ class Architecture:
     """What others have trained on ImageNet; None for our own."""
     takes_black: bool = False
     """Whether its features are told what black is after the first layer, as `black`."""
+    family: Family = "other"
+    """What it can be combined with; `other` is asked for nothing."""
 
 
 ARCHITECTURES: dict[str, Architecture] = {
@@ -50,11 +55,13 @@ ARCHITECTURES: dict[str, Architecture] = {
         features=cao_choe.cao_choe,
         smallest_px=cao_choe.SMALLEST_PX,
         limits={"size_px": (cao_choe.SMALLEST_PX, LARGEST_PX), "dropout": (0.0, 0.95)},
+        family="plain",
     ),
     "compact_resnet": Architecture(
         features=cnn.compact_resnet,
         smallest_px=cnn.SMALLEST_PX,
         limits={"width": (8, 256), "dropout": (0.0, 0.95)},
+        family="residual",
     ),
 }
 """Our own."""
