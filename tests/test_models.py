@@ -147,14 +147,6 @@ def test_weight_decay_reaches_kernels_only_and_activations_have_their_own_rate()
     assert len(roles.activations) == 9
 
 
-@pytest.mark.parametrize("name", sorted(SCHEDULES))
-def test_every_schedule_keeps_the_rate_positive_and_at_most_the_given_one(name):
-    found = rates(Choice(name=name), steps=50)
-    assert max(found) == pytest.approx(0.1)
-    assert min(found) > 0
-    assert name == "constant" or found[-1] < 0.02
-
-
 def rates(schedule: Choice, *, steps: int) -> list[float]:
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
     made = build_schedule(schedule, optimizer, steps=steps)
@@ -164,6 +156,14 @@ def rates(schedule: Choice, *, steps: int) -> list[float]:
         optimizer.step()
         made.step()
     return found
+
+
+@pytest.mark.parametrize("name", sorted(SCHEDULES))
+def test_every_schedule_keeps_the_rate_positive_and_at_most_the_given_one(name):
+    found = rates(Choice(name=name), steps=50)
+    assert max(found) == pytest.approx(0.1)
+    assert min(found) > 0
+    assert name == "constant" or found[-1] < 0.02
 
 
 def test_milestones_lower_the_rate_after_their_shares_of_the_steps():
