@@ -1,7 +1,7 @@
 """Architectures by name: a table of our own, and all others among the backbones."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -9,7 +9,7 @@ from torch import nn
 
 from damagenet.errors import ConfigError
 from damagenet.recipe import Choice
-from models import cao_choe, cnn
+from models import cao_choe, cifar_resnet, cnn, wide_resnet
 
 if TYPE_CHECKING:
     from models.transfer.backbone import Backbone
@@ -21,7 +21,7 @@ Features = Callable[..., tuple[nn.Module, int]]
 Family = Literal["residual", "plain", "spiking", "capsules", "other"]
 """What an architecture can be combined with: see `models.compatibility`."""
 
-Limits = tuple[int, int] | tuple[float, float] | tuple[bool, bool] | tuple[str, ...]
+Limits = range | tuple[int, int] | tuple[float, float] | tuple[bool, bool] | tuple[str, ...]
 """Smallest and largest number (whole ones for a parameter that counts), or all that it may be."""
 
 
@@ -37,7 +37,7 @@ class Architecture:
 
     features: Features
     smallest_px: int
-    """Images with a shorter side are refused."""
+    """Images with a shorter side are refused; `stem_stride` multiplies it where there is one."""
     limits: dict[str, Limits]
     """Its own parameters, which may be set by name."""
     activation: Choice | None = RELU
@@ -50,6 +50,8 @@ class Architecture:
     """What it can be combined with; `other` is asked for nothing."""
 
 
+STEM_STRIDE = "stem_stride"
+
 ARCHITECTURES: dict[str, Architecture] = {
     "cao_choe": Architecture(
         features=cao_choe.cao_choe,
@@ -57,10 +59,27 @@ ARCHITECTURES: dict[str, Architecture] = {
         limits={"size_px": (cao_choe.SMALLEST_PX, LARGEST_PX), "dropout": (0.0, 0.95)},
         family="plain",
     ),
+    "cifar_resnet": Architecture(
+        features=cifar_resnet.cifar_resnet,
+        smallest_px=cifar_resnet.SMALLEST_PX,
+        limits={"depth": cifar_resnet.DEPTHS, "width": (8, 256), STEM_STRIDE: (1, 2)},
+        family="residual",
+    ),
     "compact_resnet": Architecture(
         features=cnn.compact_resnet,
         smallest_px=cnn.SMALLEST_PX,
         limits={"width": (8, 256), "dropout": (0.0, 0.95)},
+        family="residual",
+    ),
+    "wide_resnet": Architecture(
+        features=wide_resnet.wide_resnet,
+        smallest_px=wide_resnet.SMALLEST_PX,
+        limits={
+            "depth": wide_resnet.DEPTHS,
+            "width": (1, 32),
+            "dropout": (0.0, 0.95),
+            STEM_STRIDE: (1, 2),
+        },
         family="residual",
     ),
 }
@@ -81,7 +100,8 @@ def find_architecture(choice: Choice) -> Architecture:
                 f"it takes: {', '.join(architecture.limits)}"
             )
         _check_limits(f"{choice.name}.{name}", value, architecture.limits[name])
-    return architecture
+    stride = int(choice.parameters.get(STEM_STRIDE, 1))
+    return replace(architecture, smallest_px=stride * architecture.smallest_px)
 
 
 def _other_architecture(name: str) -> Architecture:
@@ -120,10 +140,19 @@ def _other_architecture(name: str) -> Architecture:
         },
         activation=None,
         backbone=backbone,
+        family="residual" if backbone.residual else "other",
     )
 
 
 def _check_limits(name: str, value: object, limits: Limits) -> None:
+    if isinstance(limits, range):
+        if isinstance(value, bool) or not isinstance(value, int) or value not in limits:
+            first, second, last = limits[0], limits[1], limits[-1]
+            raise ConfigError(
+                f"architecture parameter {name} must be one of {first}, {second} ... {last} "
+                f"(in steps of {limits.step}), got {value!r}"
+            )
+        return
     if isinstance(limits[0], str | bool):
         if value not in limits or isinstance(value, bool) != isinstance(limits[0], bool):
             choices = ", ".join(map(str, limits))

@@ -1,6 +1,6 @@
 """From the settings of a model to its network."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import torch
@@ -8,17 +8,17 @@ from torch import nn
 
 from damagenet.config import setting
 from damagenet.errors import ConfigError
-from damagenet.recipe import DEFAULT, ModelSettings, check_choice
+from damagenet.recipe import DEFAULT, ModelSettings
 from models.activations import ActivationMaker, activation_maker
 from models.architectures import ARCHITECTURES, REPLACING, Architecture, find_architecture
 from models.classifier import Classifier
 from models.initialisers import check_initialiser, initialise
 from models.normalise import Normalise, black_after
+from models.regularisers import check_regulariser, regularise
 from models.site_shapes import site_shapes
+from models.stochastic_depth import take_out_scaling
 
 __all__ = ["ARCHITECTURES", "as_built", "build_network", "build_pretrained", "check_model"]
-
-REGULARISERS: dict[str, Callable[..., None]] = {"none": lambda: None}
 
 
 def check_model(model: ModelSettings) -> None:
@@ -30,7 +30,7 @@ def check_model(model: ModelSettings) -> None:
     with setting("model.init"):
         check_initialiser(model.init)
     with setting("model.regulariser"):
-        check_choice("regulariser", model.regulariser, REGULARISERS)
+        check_regulariser(model.regulariser, architecture, name=model.architecture.name)
     if model.from_imagenet:
         with setting("model.weights"):
             _imagenet_name(model, architecture)
@@ -63,6 +63,7 @@ def build_network(
     normalise = Normalise(pixel_mean, pixel_std, smallest_px=architecture.smallest_px)
     black = black_after(pixel_mean, pixel_std)
     features, count = _features(model, architecture, inputs=inputs, size_px=size_px, black=black)
+    regularise(features, model.regulariser, architecture)
     network = Classifier(normalise, features, nn.Linear(count, 1), images=len(inputs))
     initialise(network, model.init)
     return network.to(memory_format=torch.channels_last)
@@ -98,6 +99,8 @@ def build_pretrained(
         weights=name,
         black=black_after(pixels.mean, pixels.std),
     )
+    regularise(features, model.regulariser, architecture)
+    take_out_scaling(features)
     network = Classifier(normalise, features, nn.Linear(count, 1), images=len(inputs))
     return network.to(memory_format=torch.channels_last)
 

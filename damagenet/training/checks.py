@@ -106,6 +106,11 @@ def _check_transfer(recipe: Recipe) -> None:
             f"model.init is {_in_words(model.init)} but model.weights already gives the start: "
             "leave one out"
         )
+    if transfer == "linear_probe" and model.regulariser != Choice(name="none"):
+        raise ConfigError(
+            f"model.regulariser is {_in_words(model.regulariser)} but training.transfer is "
+            "linear_probe, in which the features rest: leave it out, or choose finetune"
+        )
     if model.from_imagenet:
         changed = _in_words(model.activation) if model.activation.name != DEFAULT else None
     else:

@@ -31,6 +31,7 @@ from damagenet.training.trainer import (
     make_trainer,
     without_advice,
 )
+from models.stochastic_depth import skips_layers
 
 if TYPE_CHECKING:
     from data_prep.harvey import HarveyTiles
@@ -161,7 +162,12 @@ def _fit(
     last = out / f"{LAST}.ckpt"
     with without_advice():
         trainer = make_trainer(
-            settings, out, augmentation=data.augmentation, hardware=hardware, progress=progress
+            settings,
+            out,
+            augmentation=data.augmentation,
+            hardware=hardware,
+            progress=progress,
+            skips_layers=skips_layers(module.network),
         )
         loader = data.train_loader(
             batch_size=settings.batch_size, seed=settings.seed, processes=hardware.processes

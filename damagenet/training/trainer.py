@@ -91,6 +91,7 @@ def make_trainer(
     augmentation: Augmentation,
     hardware: Hardware,
     progress: bool,
+    skips_layers: bool = False,
 ) -> Trainer:
     """Return a trainer that keeps its checkpoints and logs in `out`.
 
@@ -100,13 +101,16 @@ def make_trainer(
         augmentation: Seeded anew each epoch.
         hardware: Devices and machines.
         progress: Whether a bar is drawn on stderr.
+        skips_layers: Whether layers may go without a gradient, for which processes that train
+            together must not wait.
     """
+    together = "ddp_find_unused_parameters_true" if skips_layers else "ddp"
     return Trainer(
         max_epochs=settings.epochs,
         precision=settings.precision,
         devices=hardware.devices,
         num_nodes=hardware.nodes,
-        strategy="ddp" if hardware.processes > 1 else "auto",
+        strategy=together if hardware.processes > 1 else "auto",
         # Some backbones pool in a way that has no repeatable kernel on a GPU: they warn.
         deterministic="warn" if torch.cuda.is_available() else False,
         logger=[
