@@ -65,6 +65,8 @@ def build_network(
     features, count = _features(model, architecture, inputs=inputs, size_px=size_px, black=black)
     network = Classifier(normalise, features, nn.Linear(count, 1), images=len(inputs))
     initialise(network, model.init)
+    if architecture.fix_head is not None:
+        architecture.fix_head(network.head)
     return network.to(memory_format=torch.channels_last)
 
 
