@@ -247,6 +247,13 @@ def test_a_training_that_does_not_suit_capsules_is_refused(training, message):
         check_recipe(recipe(**training))
 
 
+def test_a_linear_probe_of_capsules_is_refused_as_their_head_is_fixed(bundle):
+    model = recipe().model.model_copy(update={"weights": str(bundle.folder)})
+    probe = recipe(transfer="linear_probe").model_copy(update={"model": model})
+    with pytest.raises(ConfigError, match="trains the head alone, and that of 'mocapsnet' is fix"):
+        check_recipe(probe)
+
+
 def test_stored_activations_may_be_coarse_and_gamma_zero():
     check_recipe(recipe(SMALL | {"reversible": False, "gamma": 0}, precision="bf16-mixed"))
 

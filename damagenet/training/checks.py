@@ -173,6 +173,11 @@ def _check_capsules(recipe: Recipe) -> None:
     """Refuse capsules without their loss, the loss without capsules, and numbers too coarse."""
     choice, training = recipe.model.architecture, recipe.training
     has_capsules = find_architecture(choice).family == "capsules"
+    if has_capsules and training.transfer == "linear_probe":
+        raise ConfigError(
+            f"training.transfer linear_probe trains the head alone, and that of {choice.name!r} is "
+            "fixed, as its capsules say the classes: choose finetune or scratch"
+        )
     if has_capsules and training.loss.name != "margin":
         raise ConfigError(
             f"training.loss is {training.loss.name!r}, and model.architecture {choice.name!r} "

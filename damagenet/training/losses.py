@@ -58,7 +58,7 @@ def bce(*, label_smoothing: float = 0.0, positive_weight: float = 1.0) -> LossFo
 
     def loss(outcome: Outcome, labels: Tensor) -> Tensor:
         smooth = labels * (1 - label_smoothing) + 0.5 * label_smoothing
-        weight = tensor(positive_weight, device=labels.device)
+        weight = tensor(positive_weight, device=outcome.logits.device)
         return F.binary_cross_entropy_with_logits(outcome.logits, smooth, pos_weight=weight)
 
     return lambda network: loss
