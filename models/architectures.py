@@ -10,6 +10,8 @@ from torch import nn
 from damagenet.errors import ConfigError
 from damagenet.recipe import Choice
 from models import cao_choe, cifar_resnet, cnn, wide_resnet
+from models.capsules import mocapsnet
+from models.capsules.routing import AGREEMENTS
 
 if TYPE_CHECKING:
     from models.transfer.backbone import Backbone
@@ -48,6 +50,10 @@ class Architecture:
     """Whether its features are told what black is after the first layer, as `black`."""
     family: Family = "other"
     """What it can be combined with; `other` is asked for nothing."""
+    check: Callable[..., None] | None = None
+    """Refuses parameters that do not go together; takes those that are set, by name."""
+    fix_head: Callable[[nn.Linear], None] | None = None
+    """Sets the head for good where the features alone are trained."""
 
 
 STEM_STRIDE = "stem_stride"
@@ -82,6 +88,25 @@ ARCHITECTURES: dict[str, Architecture] = {
         },
         family="residual",
     ),
+    "mocapsnet": Architecture(
+        features=mocapsnet.mocapsnet,
+        smallest_px=mocapsnet.SMALLEST_PX,
+        limits={
+            "size_px": (mocapsnet.SMALLEST_PX, LARGEST_PX),
+            "stem": get_args(mocapsnet.Stem),
+            "width": (8, 512),
+            "num_caps": (2, 128),
+            "blocks": (1, 64),
+            "gamma": (0.0, 1.0),
+            "routing": tuple(AGREEMENTS),
+            "routing_iters": (1, 10),
+            "reversible": (False, True),
+            "spread": (0.001, 1.0),
+        },
+        family="capsules",
+        check=mocapsnet.check_parameters,
+        fix_head=mocapsnet.fix_head,
+    ),
 }
 """Our own."""
 
@@ -100,6 +125,8 @@ def find_architecture(choice: Choice) -> Architecture:
                 f"it takes: {', '.join(architecture.limits)}"
             )
         _check_limits(f"{choice.name}.{name}", value, architecture.limits[name])
+    if architecture.check is not None:
+        architecture.check(**choice.parameters)
     stride = int(choice.parameters.get(STEM_STRIDE, 1))
     return replace(architecture, smallest_px=stride * architecture.smallest_px)
 

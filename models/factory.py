@@ -66,6 +66,8 @@ def build_network(
     regularise(features, model.regulariser, architecture)
     network = Classifier(normalise, features, nn.Linear(count, 1), images=len(inputs))
     initialise(network, model.init)
+    if architecture.fix_head is not None:
+        architecture.fix_head(network.head)
     return network.to(memory_format=torch.channels_last)
 
 

@@ -1,5 +1,7 @@
 """Whether a recipe can be trained at all: every name and value, before any data is read."""
 
+import logging
+
 from damagenet.bundle import read_card
 from damagenet.config import setting
 from damagenet.errors import ConfigError
@@ -9,10 +11,14 @@ from damagenet.training.losses import build_loss
 from data_prep.augmentation import build_augmentation
 from data_prep.splits import check_boxes, check_split
 from models.activations import activation_maker
-from models.architectures import REPLACING
+from models.architectures import REPLACING, find_architecture
+from models.capsules.mocapsnet import steps_backwards
+from models.capsules.momentum import EXACT_GAMMA, EXACT_STEPS
 from models.factory import as_built, check_model
 from models.optimisers import check_optimizer
 from models.schedules import check_schedule
+
+log = logging.getLogger(__name__)
 
 
 def check_recipe(recipe: Recipe) -> None:
@@ -42,6 +48,7 @@ def check_recipe(recipe: Recipe) -> None:
     with setting("data.exclude_ground"):
         check_boxes(data.exclude_ground)
     _check_transfer(recipe)
+    _check_capsules(recipe)
 
 
 STEPPED = (
@@ -165,6 +172,42 @@ def _changed_activation(model: ModelSettings, weights: str) -> str | None:
                 "name the same"
             )
     return _in_words(own.activation)
+
+
+def _check_capsules(recipe: Recipe) -> None:
+    """Refuse capsules without their loss, the loss without capsules, and numbers too coarse."""
+    choice, training = recipe.model.architecture, recipe.training
+    has_capsules = find_architecture(choice).family == "capsules"
+    if has_capsules and training.transfer == "linear_probe":
+        raise ConfigError(
+            f"training.transfer linear_probe trains the head alone, and that of {choice.name!r} is "
+            "fixed, as its capsules say the classes: choose finetune or scratch"
+        )
+    if has_capsules and training.loss.name != "margin":
+        raise ConfigError(
+            f"training.loss is {training.loss.name!r}, and model.architecture {choice.name!r} "
+            "says a class by the length of its capsule: set training.loss to margin"
+        )
+    if training.loss.name == "margin" and not has_capsules:
+        raise ConfigError(
+            f"training.loss margin is for the lengths of capsules, and model.architecture "
+            f"{choice.name!r} has none: choose mocapsnet, or another loss"
+        )
+    backwards = steps_backwards(choice.parameters) if has_capsules else None
+    if backwards is None:
+        return
+    if training.precision != "32":
+        raise ConfigError(
+            f"training.precision is {training.precision}, too coarse to compute the activations of "
+            f"{choice.name!r} backwards: set it to 32, or model.architecture.reversible to false"
+        )
+    steps, gamma = backwards
+    if gamma < EXACT_GAMMA or steps > EXACT_STEPS:
+        log.warning(
+            "%s computes %d steps backwards with gamma %s: below %s, or beyond %d steps, rounding "
+            "may spoil the gradients",
+            *(choice.name, steps, gamma, EXACT_GAMMA, EXACT_STEPS),
+        )
 
 
 def _shape(architecture: Choice) -> Choice:
