@@ -18,10 +18,9 @@ Method = Literal[
 ]
 
 NO_BLOCKS = "it has no residual blocks to skip"
-LENGTHS = "the loss is taken of the lengths of capsules, which it does not have"
+LENGTHS = "it has no capsules whose lengths the loss is taken of: choose mocapsnet, or another loss"
 SPIKES_START = "its spikes are 0 or 1, so that no variance passes through: take xavier, gain 2"
-OWN_TIME = "its batch norms belong to the steps of one training"
-FIXED_HEAD = "its head is a fixed difference of two lengths, which a probe would not train"
+FROM_NOTHING = "it is trained whole and from nothing: choose scratch"
 
 REFUSED: Mapping[Method, Mapping[Family, str]] = {
     "stochastic_depth": {
@@ -35,7 +34,7 @@ REFUSED: Mapping[Method, Mapping[Family, str]] = {
         "capsules": "routing is no layer whose variance is known",
     },
     "langevin": {},
-    "transfer": {"spiking": OWN_TIME, "capsules": FIXED_HEAD},
+    "transfer": {"spiking": FROM_NOTHING, "capsules": FROM_NOTHING},
     "layerwise_reinit": {"capsules": "its routing layers share one velocity, so no block is apart"},
     "guided_backprop": {
         "spiking": "a spike has no slope of its own",

@@ -7,7 +7,6 @@ import torch
 from made_tiles import make_recipe, make_tiles
 from torch import nn
 
-from damagenet.config import make_settings
 from damagenet.errors import ConfigError
 from damagenet.inference import fused
 from damagenet.recipe import Choice, ModelSettings, Recipe
@@ -247,21 +246,8 @@ def test_a_training_that_does_not_suit_capsules_is_refused(training, message):
         check_recipe(recipe(**training))
 
 
-def test_a_linear_probe_of_capsules_is_refused_as_their_head_is_fixed(bundle):
-    model = recipe().model.model_copy(update={"weights": str(bundle.folder)})
-    probe = recipe(transfer="linear_probe").model_copy(update={"model": model})
-    with pytest.raises(ConfigError, match="trains the head alone, and that of 'mocapsnet' is fix"):
-        check_recipe(probe)
-
-
 def test_stored_activations_may_be_coarse_and_gamma_zero():
     check_recipe(recipe(SMALL | {"reversible": False, "gamma": 0}, precision="bf16-mixed"))
-
-
-def test_the_margin_loss_is_refused_for_networks_without_capsules():
-    wrong = make_settings(Recipe, {"training": {"loss": "margin"}})
-    with pytest.raises(ConfigError, match="'compact_resnet' has none: choose mocapsnet, or anot"):
-        check_recipe(wrong)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from models.activations import activation_maker
 from models.architectures import REPLACING, find_architecture
 from models.capsules.mocapsnet import steps_backwards
 from models.capsules.momentum import EXACT_GAMMA, EXACT_STEPS
+from models.compatibility import check_compatible
 from models.factory import as_built, check_model
 from models.optimisers import check_optimizer
 from models.schedules import check_schedule
@@ -47,6 +48,7 @@ def check_recipe(recipe: Recipe) -> None:
         check_split(data.split)
     with setting("data.exclude_ground"):
         check_boxes(data.exclude_ground)
+    check_compatible(recipe)
     _check_transfer(recipe)
     _check_capsules(recipe)
 
@@ -175,25 +177,16 @@ def _changed_activation(model: ModelSettings, weights: str) -> str | None:
 
 
 def _check_capsules(recipe: Recipe) -> None:
-    """Refuse capsules without their loss, the loss without capsules, and numbers too coarse."""
+    """Refuse capsules without their loss, and numbers too coarse for them."""
     choice, training = recipe.model.architecture, recipe.training
-    has_capsules = find_architecture(choice).family == "capsules"
-    if has_capsules and training.transfer == "linear_probe":
-        raise ConfigError(
-            f"training.transfer linear_probe trains the head alone, and that of {choice.name!r} is "
-            "fixed, as its capsules say the classes: choose finetune or scratch"
-        )
-    if has_capsules and training.loss.name != "margin":
+    if find_architecture(choice).family != "capsules":
+        return
+    if training.loss.name != "margin":
         raise ConfigError(
             f"training.loss is {training.loss.name!r}, and model.architecture {choice.name!r} "
             "says a class by the length of its capsule: set training.loss to margin"
         )
-    if training.loss.name == "margin" and not has_capsules:
-        raise ConfigError(
-            f"training.loss margin is for the lengths of capsules, and model.architecture "
-            f"{choice.name!r} has none: choose mocapsnet, or another loss"
-        )
-    backwards = steps_backwards(choice.parameters) if has_capsules else None
+    backwards = steps_backwards(choice.parameters)
     if backwards is None:
         return
     if training.precision != "32":
