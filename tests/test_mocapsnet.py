@@ -1,6 +1,7 @@
 """MoCapsNet as an architecture: its size, its head, its loss, its training."""
 
 import logging
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from torch import nn
 
 from damagenet.errors import ConfigError
 from damagenet.inference import fused
-from damagenet.recipe import Choice, ModelSettings, Recipe
+from damagenet.recipe import Choice, ModelSettings, Recipe, read_recipe
 from damagenet.training.checks import check_recipe
 from damagenet.training.lightning_module import DamageModule
 from damagenet.training.losses import (
@@ -258,3 +259,11 @@ def test_steps_that_cannot_be_rebuilt_exactly_are_warned_of(changes, warned, cap
     with caplog.at_level(logging.WARNING):
         check_recipe(recipe(SMALL | changes))
     assert ("rounding may spoil the gradients" in caplog.text) == warned
+
+
+def test_the_shipped_recipe_is_sound_and_its_bundle_small():
+    shipped = read_recipe(Path("mocapsnet"))
+    check_recipe(shipped)
+    with torch.device("meta"):
+        net = build_network(shipped.model, pixel_mean=(0, 0, 0), pixel_std=(1, 1, 1))
+    assert count(net) == 1_101_955
