@@ -65,6 +65,7 @@ def check_choice(
     table: Mapping[str, Callable[..., object]],
     *,
     hidden: Collection[str] = (),
+    more: Collection[str] = (),
 ) -> None:
     """Check a choice against the table of makers that it is looked up in.
 
@@ -73,6 +74,7 @@ def check_choice(
         choice: Name and parameters.
         table: Maker by name; its arguments are the parameters.
         hidden: Arguments of the makers that no recipe sets.
+        more: Parameters that are no arguments of the maker: whoever calls it takes them out.
 
     Raises:
         ConfigError: If the name or a parameter is unknown, or a word stands for a number.
@@ -81,14 +83,15 @@ def check_choice(
         hint, choices = meant(choice.name, table), ", ".join(sorted(table))
         raise ConfigError(f"unknown {what} {choice.name!r}{hint}; choose one of: {choices}")
     arguments = inspect.signature(table[choice.name]).parameters
-    allowed = [name for name in arguments if name not in hidden]
+    allowed = [*(name for name in arguments if name not in hidden), *more]
     for name, value in choice.parameters.items():
         if name not in allowed:
             takes = ", ".join(allowed) or "none"
             raise ConfigError(
                 f"{what} {choice.name!r} has no parameter {name!r}; it takes: {takes}"
             )
-        if isinstance(arguments[name].default, int | float) and isinstance(value, str):
+        numeric = name in arguments and isinstance(arguments[name].default, int | float)
+        if numeric and isinstance(value, str):
             raise ConfigError(f"{what} {choice.name!r}: {name} must be a number, got {value!r}")
 
 

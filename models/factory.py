@@ -16,7 +16,14 @@ from models.initialisers import check_initialiser, initialise
 from models.normalise import Normalise, black_after
 from models.site_shapes import site_shapes
 
-__all__ = ["ARCHITECTURES", "as_built", "build_network", "build_pretrained", "check_model"]
+__all__ = [
+    "ARCHITECTURES",
+    "as_built",
+    "build_network",
+    "build_pretrained",
+    "check_model",
+    "outline",
+]
 
 REGULARISERS: dict[str, Callable[..., None]] = {"none": lambda: None}
 
@@ -66,6 +73,16 @@ def build_network(
     network = Classifier(normalise, features, nn.Linear(count, 1), images=len(inputs))
     initialise(network, model.init)
     return network.to(memory_format=torch.channels_last)
+
+
+def outline(model: ModelSettings, *, inputs: Sequence[str] = ("post",)) -> Classifier:
+    """Return the network of a model on torch's `meta` device: names and shapes, no memory.
+
+    Raises:
+        ConfigError: As `build_network`.
+    """
+    with torch.device("meta"):
+        return build_network(model, pixel_mean=(0, 0, 0), pixel_std=(1, 1, 1), inputs=inputs)
 
 
 def build_pretrained(

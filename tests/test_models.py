@@ -158,4 +158,5 @@ def test_every_schedule_keeps_the_rate_positive_and_at_most_the_given_one(name):
         schedule.step()
     assert max(rates) == pytest.approx(0.1)
     assert min(rates) > 0
-    assert name == "constant" or rates[-1] < 0.02
+    # One keeps the rate, and one has lowered it to a third by then.
+    assert name in {"constant", "inverse_time"} or rates[-1] < 0.02

@@ -10,8 +10,8 @@ from data_prep.augmentation import build_augmentation
 from data_prep.splits import check_boxes, check_split
 from models.activations import activation_maker
 from models.architectures import REPLACING
-from models.factory import as_built, check_model
-from models.optimisers import check_optimizer
+from models.factory import as_built, check_model, outline
+from models.optimisers import build_optimizer, check_optimizer
 from models.schedules import check_schedule
 
 
@@ -31,6 +31,8 @@ def check_recipe(recipe: Recipe) -> None:
         _check_stepped(recipe)
         with setting("training.optimizer"):
             check_optimizer(training.optimizer)
+            if "layers" in training.optimizer.parameters:
+                build_optimizer(training.optimizer, outline(recipe.model), steps=1)
     with setting("training.schedule"):
         check_schedule(training.schedule)
     with setting("training.loss"):

@@ -87,13 +87,14 @@ class DamageModule(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return the optimiser and a schedule that steps once per batch."""
+        steps = int(self.trainer.estimated_stepping_batches)
         optimizer = build_optimizer(
             self.settings.optimizer,
             self.network,
             activation_lr=self.settings.activation_lr,
             layer_decay=self.settings.layer_decay,
+            steps=steps,
         )
-        steps = int(self.trainer.estimated_stepping_batches)
         schedule = build_schedule(self.settings.schedule, optimizer, steps=steps)
         return {
             "optimizer": optimizer,
