@@ -195,7 +195,11 @@ class TrainingSettings(Settings):
     """Factor on the learning rate for each stage from the head backwards; 1 trains all alike."""
     freeze_stages: int = Field(0, ge=0)
     """The first so many stages keep the weights they started from, and their batch norms rest."""
+    reinit: Choice = Choice(name="none")
+    """Layers that start anew: `layerwise` trains in `rounds`, each keeping more `blocks` from the
+    image on; `head` starts the head anew `every` so many epochs."""
     epochs: int = Field(20, ge=1)
+    """Length of the training; of each round, where `reinit` makes rounds."""
     batch_size: int = Field(64, ge=1)
     seed: int = Field(0, ge=0, lt=2**32)
     """Same seed, same machine and same number of threads: same weights."""

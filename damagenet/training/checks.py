@@ -12,7 +12,9 @@ from models.activations import activation_maker
 from models.architectures import REPLACING
 from models.factory import as_built, check_model, outline
 from models.optimisers import build_optimizer, check_optimizer
+from models.reinit import HeadOnly, Layerwise, blocks, find_reinit
 from models.schedules import check_schedule
+from models.standardise import entering_channels
 
 
 def check_recipe(recipe: Recipe) -> None:
@@ -44,6 +46,8 @@ def check_recipe(recipe: Recipe) -> None:
     with setting("data.exclude_ground"):
         check_boxes(data.exclude_ground)
     _check_transfer(recipe)
+    with setting("training.reinit"):
+        _check_reinit(recipe)
 
 
 STEPPED = (
@@ -52,6 +56,7 @@ STEPPED = (
     "activation_lr",
     "layer_decay",
     "freeze_stages",
+    "reinit",
     "epochs",
     "batch_size",
     "precision",
@@ -136,6 +141,40 @@ def _check_frozen(recipe: Recipe) -> None:
                 f"training.{name} is {value} but training.transfer is linear_probe, which trains "
                 "no stage: leave it out, or choose finetune"
             )
+
+
+def _check_reinit(recipe: Recipe) -> None:
+    training = recipe.training
+    plan = find_reinit(training.reinit)
+    if isinstance(plan, Layerwise):
+        if training.transfer != "scratch":
+            raise ConfigError(
+                f"layerwise starts layers anew, but training.transfer is {training.transfer}, "
+                "which starts from given weights: choose scratch"
+            )
+        network = outline(recipe.model)
+        names = plan.standardised(blocks(network, plan.blocks), plan.rounds - 1)
+        entering_channels(network, names)
+    if isinstance(plan, HeadOnly):
+        _check_head_restarts(training, plan.every)
+
+
+def _check_head_restarts(training: TrainingSettings, every: int) -> None:
+    if training.transfer == "linear_probe":
+        raise ConfigError(
+            "head starts anew what alone is trained, as training.transfer is linear_probe: choose "
+            "finetune or scratch, or leave training.reinit out"
+        )
+    if every >= training.epochs:
+        raise ConfigError(
+            f"every is {every}, so that within {training.epochs} epochs no head starts anew: "
+            "choose a smaller number"
+        )
+    if training.average_weights:
+        raise ConfigError(
+            "head would be averaged with the heads before it, as training.average_weights is "
+            f"{training.average_weights}: set it to 0"
+        )
 
 
 def _changed_activation(model: ModelSettings, weights: str) -> str | None:

@@ -11,6 +11,7 @@ from damagenet.training.data import TrainingData, pixel_statistics
 from models.activations import Activation
 from models.classifier import Classifier
 from models.factory import as_built, build_network, build_pretrained
+from models.standardise import add_standardisation
 
 
 def start_network(recipe: Recipe, data: TrainingData) -> Classifier:
@@ -66,6 +67,7 @@ def _from_bundle(bundle: Bundle, model: ModelSettings) -> Classifier:
         inputs=card.inputs,
         size_px=card.chip.size_px,
     )
+    add_standardisation(network, card.standardised or {})
     copy_weights(bundle.network, network)
     return network
 

@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,6 +91,7 @@ def make_trainer(
     augmentation: Augmentation,
     hardware: Hardware,
     progress: bool,
+    more: Sequence[Callback] = (),
 ) -> Trainer:
     """Return a trainer that keeps its checkpoints and logs in `out`.
 
@@ -100,6 +101,7 @@ def make_trainer(
         augmentation: Seeded anew each epoch.
         hardware: Devices and machines.
         progress: Whether a bar is drawn on stderr.
+        more: What else takes part in the training.
     """
     return Trainer(
         max_epochs=settings.epochs,
@@ -113,7 +115,7 @@ def make_trainer(
             CSVLogger(out / LOGS, name="csv"),
             TensorBoardLogger(out / LOGS, name="tensorboard"),
         ],
-        callbacks=_callbacks(settings, out, augmentation, progress=progress),
+        callbacks=[*more, *_callbacks(settings, out, augmentation, progress=progress)],
         enable_progress_bar=progress,
         enable_model_summary=False,
         num_sanity_val_steps=0,
