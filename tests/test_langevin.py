@@ -353,12 +353,17 @@ def test_the_layers_of_a_backbone_are_known_without_its_weights():
 
 
 def test_noise_for_layers_that_rest_is_refused():
-    model = ModelSettings()
-    network = outline(model)
+    network = outline(ModelSettings())
     network.features.requires_grad_(False)
-    choice = Choice(name="l_sgd", parameters={"first_fraction": 0.5})
+    recipe = {
+        "model": {"architecture": {"name": "compact_resnet", "dropout": 0.2}, "weights": "harvey"},
+        "training": {
+            "transfer": "linear_probe",
+            "optimizer": {"name": "l_sgd", "first_fraction": 0.5},
+        },
+    }
     with pytest.raises(ConfigError, match="none of the layers that shall get noise is trained"):
-        build_optimizer(choice, network, steps=1)
+        check_recipe(make_settings(Recipe, recipe))
     whole = Choice(name="l_sgd", parameters={"sigma": 0.5})
     assert [group["sigma"] for group in build_optimizer(whole, network).param_groups] == [0.5] * 2
 

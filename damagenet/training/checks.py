@@ -14,6 +14,7 @@ from models.factory import as_built, check_model, outline
 from models.optimisers import build_optimizer, check_optimizer
 from models.reinit import HeadOnly, Layerwise, blocks, find_reinit
 from models.schedules import check_schedule
+from models.stages import freeze
 from models.standardise import entering_channels
 
 
@@ -33,8 +34,6 @@ def check_recipe(recipe: Recipe) -> None:
         _check_stepped(recipe)
         with setting("training.optimizer"):
             check_optimizer(training.optimizer)
-            if "layers" in training.optimizer.parameters:
-                build_optimizer(training.optimizer, outline(recipe.model), steps=1)
     with setting("training.schedule"):
         check_schedule(training.schedule)
     with setting("training.loss"):
@@ -46,6 +45,7 @@ def check_recipe(recipe: Recipe) -> None:
     with setting("data.exclude_ground"):
         check_boxes(data.exclude_ground)
     _check_transfer(recipe)
+    _check_noisy_layers(recipe)
     with setting("training.reinit"):
         _check_reinit(recipe)
 
@@ -143,6 +143,19 @@ def _check_frozen(recipe: Recipe) -> None:
             )
 
 
+def _check_noisy_layers(recipe: Recipe) -> None:
+    """Refuse noise for layers that a network lacks, or that rest."""
+    training = recipe.training
+    if not {"first_fraction", "layers"} & training.optimizer.parameters.keys():
+        return
+    network = outline(recipe.model)
+    freeze(network, training.freeze_stages)
+    if training.transfer == "linear_probe":
+        network.features.requires_grad_(False)
+    with setting("training.optimizer"):
+        build_optimizer(training.optimizer, network, steps=1)
+
+
 def _check_reinit(recipe: Recipe) -> None:
     training = recipe.training
     plan = find_reinit(training.reinit)
@@ -154,7 +167,8 @@ def _check_reinit(recipe: Recipe) -> None:
             )
         network = outline(recipe.model)
         names = plan.standardised(blocks(network, plan.blocks), plan.rounds - 1)
-        entering_channels(network, names)
+        if names:
+            entering_channels(network, names)
     if isinstance(plan, HeadOnly):
         _check_head_restarts(training, plan.every)
 

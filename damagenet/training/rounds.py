@@ -113,12 +113,12 @@ def _train_round(
 ) -> None:
     """Train a round and write the network as its last epoch left it to the file `end`."""
     trainer = fit(recipe, end.parent, data, module, how)
-    last = torch.load(end.parent / f"{LAST}.ckpt", map_location="cpu", weights_only=True)
-    # Where a training was cut after its last epoch, nothing is left to fit, and averaged weights
-    # are in its checkpoint alone.
-    over = last["epoch"] == recipe.training.epochs - 1
-    state = network_state(last["state_dict"]) if over else module.network.state_dict()
     if trainer.is_global_zero:
+        last = torch.load(end.parent / f"{LAST}.ckpt", map_location="cpu", weights_only=True)
+        # Where a training was cut after its last epoch, nothing is left to fit, and averaged
+        # weights are in its checkpoint alone.
+        over = last["epoch"] == recipe.training.epochs - 1
+        state = network_state(last["state_dict"]) if over else module.network.state_dict()
         # Copies, as parameters that several sites share may not share memory in the file.
         copies = {name: value.cpu().clone().contiguous() for name, value in state.items()}
         partial = end.with_name(f".{end.name}.partial")

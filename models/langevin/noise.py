@@ -155,7 +155,7 @@ class Langevin(Optimizer):
 
         Raises:
             ConfigError: If a gradient is sparse.
-            EvaluationError: If a gradient is not finite.
+            EvaluationError: If the gradients have no finite length.
         """
         loss = None
         if closure is not None:
@@ -216,7 +216,7 @@ class Langevin(Optimizer):
         gradients = gradients_of([p for group in self.param_groups for p in moving(group)])
         if any(gradient.is_sparse for gradient in gradients):
             raise ConfigError("optimizers with noise take dense gradients only: use another one")
-        if gradients and not torch.isfinite(get_total_norm(gradients, math.inf)):
+        if gradients and not torch.isfinite(get_total_norm(gradients)):
             raise EvaluationError(
                 f"the training diverged: gradients of step {taken + 1} are not finite; lower the "
                 "learning rate or sigma"
