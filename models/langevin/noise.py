@@ -74,7 +74,9 @@ class Noise:
         require("sigma", self.sigma, "0 or above", lambda value: 0 <= value < math.inf)
         require("change", self.change, "above 0 and at most 1", lambda value: 0 < value <= 1)
         require("max_precond", self.max_precond, "above 0", lambda value: value > 0)
-        require("noise_seed", self.noise_seed or 0, "0 or above", lambda value: value >= 0)
+        if self.noise_seed is not None:
+            seed, wanted = self.noise_seed, "of 0 or above, a whole one"
+            require("noise_seed", seed, wanted, lambda value: value >= 0 and isinstance(value, int))
         if self.first_fraction is not None:
             share = self.first_fraction
             require("first_fraction", share, "within 0..1", lambda value: 0 <= value <= 1)
