@@ -127,8 +127,7 @@ def read_card(name_or_folder: str | Path) -> Card:
         raise BundleError(f"card {path} is not readable JSON: {err}") from err
     if not isinstance(values, dict):
         raise BundleError(f"card {path} is not a JSON object: copy the bundle again")
-    version = values.get("format_version", FORMAT_VERSION)
-    if version != FORMAT_VERSION:
+    if (version := values.get("format_version", FORMAT_VERSION)) != FORMAT_VERSION:
         raise BundleError(
             f"bundle {path.parent} has format version {version!r}, this damagenet reads "
             f"{FORMAT_VERSION}: install the version of damagenet it was made with"
@@ -191,6 +190,7 @@ def _read_network(path: Path, card: Card) -> "Classifier":
     from safetensors.torch import load_file
 
     from models.factory import build_network
+    from models.standardise import add_standardisation
 
     network = build_network(
         card.model,
@@ -200,10 +200,11 @@ def _read_network(path: Path, card: Card) -> "Classifier":
         size_px=card.chip.size_px,
     )
     try:
+        add_standardisation(network, card.standardised or {})
         network.load_state_dict(load_file(path))
     except SafetensorError as err:
         raise BundleError(f"{path} is no safetensors file ({err}): nothing else is read") from err
-    except RuntimeError as err:
+    except (ConfigError, RuntimeError) as err:
         raise BundleError(
             f"the tensors in {path} do not fit the architecture "
             f"{card.model.architecture.name!r} on its card: {' '.join(str(err).split())[:200]}"

@@ -155,6 +155,8 @@ class Card(Settings):
     """What `--max-error` is answered from."""
     strangeness: Strangeness | None = None
     """What a scene is compared to; None where it was not measured."""
+    standardised: dict[str, int] | None = None
+    """Stages that fixed standardisation stands before, with the channels that enter them."""
     training_tiles: TrainingTiles
     scores: tuple[Score, ...]
     licence: str

@@ -87,5 +87,7 @@ def _methods(recipe: Recipe) -> Iterator[tuple[Method, str, str]]:
         yield "langevin", "training.optimizer", training.optimizer.name
     if training.transfer != "scratch":
         yield "transfer", "training.transfer", training.transfer
+    if training.reinit.name == "layerwise":
+        yield "layerwise_reinit", "training.reinit", training.reinit.name
     if training.loss.name == "margin":
         yield "margin", "training.loss", training.loss.name

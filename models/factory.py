@@ -18,7 +18,14 @@ from models.regularisers import check_regulariser, regularise
 from models.site_shapes import site_shapes
 from models.stochastic_depth import take_out_scaling
 
-__all__ = ["ARCHITECTURES", "as_built", "build_network", "build_pretrained", "check_model"]
+__all__ = [
+    "ARCHITECTURES",
+    "as_built",
+    "build_network",
+    "build_pretrained",
+    "check_model",
+    "outline",
+]
 
 
 def check_model(model: ModelSettings) -> None:
@@ -69,6 +76,16 @@ def build_network(
     if architecture.fix_head is not None:
         architecture.fix_head(network.head)
     return network.to(memory_format=torch.channels_last)
+
+
+def outline(model: ModelSettings, *, inputs: Sequence[str] = ("post",)) -> Classifier:
+    """Return the network of a model on torch's `meta` device: names and shapes, no memory.
+
+    Raises:
+        ConfigError: As `build_network`.
+    """
+    with torch.device("meta"):
+        return build_network(model, pixel_mean=(0, 0, 0), pixel_std=(1, 1, 1), inputs=inputs)
 
 
 def build_pretrained(

@@ -163,7 +163,8 @@ def test_every_schedule_keeps_the_rate_positive_and_at_most_the_given_one(name):
     found = rates(Choice(name=name), steps=50)
     assert max(found) == pytest.approx(0.1)
     assert min(found) > 0
-    assert name == "constant" or found[-1] < 0.02
+    # One keeps the rate, and one has lowered it to a third by then.
+    assert name in {"constant", "inverse_time"} or found[-1] < 0.02
 
 
 def test_milestones_lower_the_rate_after_their_shares_of_the_steps():

@@ -34,6 +34,7 @@ from data_prep.datasets import tile_tensor
 from data_prep.splits import spatial_blocks
 from models.classifier import Classifier
 from models.factory import as_built
+from models.standardise import standardised
 
 HARVEY_LICENCE = (
     "CC BY 4.0 according to the Hugging Face card of the tiles, which points at IEEE DataPort "
@@ -137,6 +138,7 @@ def make_card(recipe: Recipe, network: Classifier, facts: CardFacts, *, command:
         class_prior=facts.class_prior,
         confidence=facts.confidence,
         strangeness=facts.strangeness,
+        standardised=standardised(network) or None,
         training_tiles=facts.tiles,
         scores=(),
         licence=(facts.licence or WEIGHTS_LICENCE) + imagenet,

@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,6 +92,7 @@ def make_trainer(
     hardware: Hardware,
     progress: bool,
     skips_layers: bool = False,
+    more: Sequence[Callback] = (),
 ) -> Trainer:
     """Return a trainer that keeps its checkpoints and logs in `out`.
 
@@ -103,6 +104,7 @@ def make_trainer(
         progress: Whether a bar is drawn on stderr.
         skips_layers: Whether layers may go without a gradient, for which processes that train
             together must not wait.
+        more: What else takes part in the training.
     """
     together = "ddp_find_unused_parameters_true" if skips_layers else "ddp"
     return Trainer(
@@ -117,7 +119,7 @@ def make_trainer(
             CSVLogger(out / LOGS, name="csv"),
             TensorBoardLogger(out / LOGS, name="tensorboard"),
         ],
-        callbacks=_callbacks(settings, out, augmentation, progress=progress),
+        callbacks=[*more, *_callbacks(settings, out, augmentation, progress=progress)],
         enable_progress_bar=progress,
         enable_model_summary=False,
         num_sanity_val_steps=0,
