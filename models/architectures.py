@@ -10,6 +10,7 @@ from torch import nn
 from damagenet.errors import ConfigError
 from damagenet.recipe import Choice
 from models import cao_choe, cnn
+from models.spiking import sresnet
 
 if TYPE_CHECKING:
     from models.transfer.backbone import Backbone
@@ -27,6 +28,14 @@ Limits = tuple[int, int] | tuple[float, float] | tuple[bool, bool] | tuple[str, 
 
 LARGEST_PX = 1024
 RELU = Choice(name="relu")
+
+
+def one_logit(features: int, **parameters: object) -> nn.Linear:
+    """Return the head of most architectures."""
+    del parameters
+    return nn.Linear(features, 1)
+
+
 REPLACING = ("swap", "keep_clip")
 """Parameters of backbones that say where activations are replaced; the weights stay the same."""
 
@@ -46,6 +55,10 @@ class Architecture:
     """What others have trained on ImageNet; None for our own."""
     takes_black: bool = False
     """Whether its features are told what black is after the first layer, as `black`."""
+    takes_activation: bool = True
+    """Whether it has sites that an activation can stand at."""
+    head: Callable[..., nn.Linear] = one_logit
+    """Takes the number of features and the parameters that were set by name."""
     family: Family = "other"
     """What it can be combined with; `other` is asked for nothing."""
 
@@ -62,6 +75,15 @@ ARCHITECTURES: dict[str, Architecture] = {
         smallest_px=cnn.SMALLEST_PX,
         limits={"width": (8, 256), "dropout": (0.0, 0.95)},
         family="residual",
+    ),
+    "sresnet": Architecture(
+        features=sresnet.sresnet,
+        smallest_px=sresnet.SMALLEST_PX,
+        limits=sresnet.LIMITS,
+        activation=None,
+        takes_activation=False,
+        head=sresnet.sresnet_head,
+        family="spiking",
     ),
 }
 """Our own."""

@@ -9,7 +9,7 @@ from damagenet.training.losses import build_loss
 from data_prep.augmentation import build_augmentation
 from data_prep.splits import check_boxes, check_split
 from models.activations import activation_maker
-from models.architectures import REPLACING
+from models.architectures import REPLACING, find_architecture
 from models.factory import as_built, check_model
 from models.optimisers import check_optimizer
 from models.schedules import check_schedule
@@ -25,6 +25,7 @@ def check_recipe(recipe: Recipe) -> None:
     """
     data, training = recipe.data, recipe.training
     check_model(recipe.model)
+    _check_precision(recipe)
     if is_solver(training.optimizer):
         _check_solved(recipe)
     else:
@@ -42,6 +43,16 @@ def check_recipe(recipe: Recipe) -> None:
     with setting("data.exclude_ground"):
         check_boxes(data.exclude_ground)
     _check_transfer(recipe)
+
+
+def _check_precision(recipe: Recipe) -> None:
+    """Refuse what no test shows to leave the gradients of spikes as they are."""
+    precision = recipe.training.precision
+    if find_architecture(recipe.model.architecture).family == "spiking" and precision == "16-mixed":
+        raise ConfigError(
+            f"training.precision {precision} is not tested for the spiking network "
+            f"{recipe.model.architecture.name!r}: choose 32 or bf16-mixed"
+        )
 
 
 STEPPED = (
