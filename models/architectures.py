@@ -12,6 +12,7 @@ from damagenet.recipe import Choice
 from models import cao_choe, cifar_resnet, cnn, wide_resnet
 from models.capsules import mocapsnet
 from models.capsules.routing import AGREEMENTS
+from models.spiking import sresnet
 
 if TYPE_CHECKING:
     from models.transfer.backbone import Backbone
@@ -29,6 +30,14 @@ Limits = range | tuple[int, int] | tuple[float, float] | tuple[bool, bool] | tup
 
 LARGEST_PX = 1024
 RELU = Choice(name="relu")
+
+
+def one_logit(features: int, **parameters: object) -> nn.Linear:
+    """Return the head of most architectures."""
+    del parameters
+    return nn.Linear(features, 1)
+
+
 REPLACING = ("swap", "keep_clip")
 """Parameters of backbones that say where activations are replaced; the weights stay the same."""
 
@@ -48,6 +57,10 @@ class Architecture:
     """What others have trained on ImageNet; None for our own."""
     takes_black: bool = False
     """Whether its features are told what black is after the first layer, as `black`."""
+    takes_activation: bool = True
+    """Whether it has sites that an activation can stand at."""
+    head: Callable[..., nn.Linear] = one_logit
+    """Takes the number of features and the parameters that were set by name."""
     family: Family = "other"
     """What it can be combined with; `other` is asked for nothing."""
     check: Callable[..., None] | None = None
@@ -106,6 +119,15 @@ ARCHITECTURES: dict[str, Architecture] = {
         family="capsules",
         check=mocapsnet.check_parameters,
         fix_head=mocapsnet.fix_head,
+    ),
+    "sresnet": Architecture(
+        features=sresnet.sresnet,
+        smallest_px=sresnet.SMALLEST_PX,
+        limits=sresnet.LIMITS,
+        activation=None,
+        takes_activation=False,
+        head=sresnet.sresnet_head,
+        family="spiking",
     ),
 }
 """Our own."""

@@ -71,7 +71,8 @@ def build_network(
     black = black_after(pixel_mean, pixel_std)
     features, count = _features(model, architecture, inputs=inputs, size_px=size_px, black=black)
     regularise(features, model.regulariser, architecture)
-    network = Classifier(normalise, features, nn.Linear(count, 1), images=len(inputs))
+    head = architecture.head(count, **model.architecture.parameters)
+    network = Classifier(normalise, features, head, images=len(inputs))
     initialise(network, model.init)
     if architecture.fix_head is not None:
         architecture.fix_head(network.head)
@@ -120,7 +121,8 @@ def build_pretrained(
     )
     regularise(features, model.regulariser, architecture)
     take_out_scaling(features)
-    network = Classifier(normalise, features, nn.Linear(count, 1), images=len(inputs))
+    head = architecture.head(count, **model.architecture.parameters)
+    network = Classifier(normalise, features, head, images=len(inputs))
     return network.to(memory_format=torch.channels_last)
 
 
@@ -164,6 +166,10 @@ def _maker(model: ModelSettings, architecture: Architecture) -> ActivationMaker 
     if asked.name == DEFAULT and asked.parameters:
         raise ConfigError(
             f"activation {DEFAULT!r} takes no parameters, got {', '.join(asked.parameters)}"
+        )
+    if asked.name != DEFAULT and not architecture.takes_activation:
+        raise ConfigError(
+            f"{model.architecture.name!r} has no place for activation {asked.name!r}: leave it out"
         )
     chosen = architecture.activation if asked.name == DEFAULT else asked
     if chosen is None:

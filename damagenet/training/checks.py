@@ -35,6 +35,7 @@ def check_recipe(recipe: Recipe) -> None:
     """
     data, training = recipe.data, recipe.training
     check_model(recipe.model)
+    _check_precision(recipe)
     if is_solver(training.optimizer):
         _check_solved(recipe)
     else:
@@ -57,6 +58,16 @@ def check_recipe(recipe: Recipe) -> None:
     _check_noisy_layers(recipe)
     with setting("training.reinit"):
         _check_reinit(recipe)
+
+
+def _check_precision(recipe: Recipe) -> None:
+    """Refuse what no test shows to leave the gradients of spikes as they are."""
+    precision = recipe.training.precision
+    if find_architecture(recipe.model.architecture).family == "spiking" and precision == "16-mixed":
+        raise ConfigError(
+            f"training.precision {precision} is not tested for the spiking network "
+            f"{recipe.model.architecture.name!r}: choose 32 or bf16-mixed"
+        )
 
 
 STEPPED = (
