@@ -28,7 +28,6 @@ from models.stochastic_depth import (
 )
 from models.transfer.residual_blocks import BackboneBlock
 
-
 SMALL = {
     "wide_resnet": {"depth": 16, "width": 1},
     "cifar_resnet": {"depth": 14, "width": 8},
