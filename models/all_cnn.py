@@ -1,7 +1,7 @@
 """The all convolutional networks of Springenberg et al. 2015 (arXiv:1412.6806).
 
 Plain convolutions with biases and without batch norm, which halve the picture by a stride where
-other networks pool; and the networks that the paper sets beside them, which pool.
+other networks pool; and the networks that the paper compares them with.
 """
 
 from collections import OrderedDict
