@@ -26,8 +26,8 @@ LOSSES: dict[str, Choice] = {}
 """Loss of the architectures that are not trained with the usual one."""
 IMPORTED = ["damagenet.training.lightning_module", "models.factory", "torchvision"]
 """What processes that measure memory have loaded before they begin."""
-SECOND_S = 0.3
-"""A step is repeated until about so much time has passed, and the mean is taken."""
+ROUND_S = 0.3
+"""In a round a step is repeated for about so long at least, and its mean is taken."""
 
 
 def parameters(network: nn.Module) -> int:
@@ -98,13 +98,13 @@ class Bench:
 class Clock:
     """Times one step of one network, again and again."""
 
-    def __init__(self, step: Callable[[], None], chips: int, *, least_s: float = SECOND_S) -> None:
+    def __init__(self, step: Callable[[], None], chips: int) -> None:
         """Take the step once, and settle how often a round repeats it."""
         self.step, self.chips = step, chips
         self.rates: list[float] = []
         """Chips per second, round by round."""
         step()
-        self.repeats = max(1, math.ceil(least_s / self._seconds(1)))
+        self.repeats = max(1, math.ceil(ROUND_S / self._seconds(1)))
 
     def round(self) -> None:
         """Time one round."""

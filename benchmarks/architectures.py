@@ -164,7 +164,7 @@ def around_the_table(page: Path) -> tuple[str, str]:
 def parsed() -> argparse.Namespace:
     """Return the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", default="", help="architectures with commas; without it, all")
+    parser.add_argument("--only", default="", help="architectures with commas, for a table of them")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, help="without it, as torch takes")
     parser.add_argument("--out", type=Path, help="page to set the table into; JSON goes beside it")
