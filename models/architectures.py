@@ -9,7 +9,7 @@ from torch import nn
 
 from damagenet.errors import ConfigError
 from damagenet.recipe import Choice
-from models import cao_choe, cifar_resnet, cnn, wide_resnet
+from models import all_cnn, cao_choe, cifar_resnet, cnn, wide_resnet
 from models.capsules import mocapsnet
 from models.capsules.routing import AGREEMENTS
 from models.spiking import sresnet
@@ -72,10 +72,27 @@ class Architecture:
 STEM_STRIDE = "stem_stride"
 
 ARCHITECTURES: dict[str, Architecture] = {
+    "all_cnn": Architecture(
+        features=all_cnn.all_cnn,
+        smallest_px=all_cnn.SMALLEST_PX,
+        limits={
+            "variant": tuple(all_cnn.VARIANTS),
+            "reduce": tuple(all_cnn.REDUCTIONS),
+            "width": (8, 256),
+            "extra_stage": (False, True),
+            "input_dropout": (0.0, 0.95),
+            "dropout": (0.0, 0.95),
+        },
+        family="plain",
+    ),
     "cao_choe": Architecture(
         features=cao_choe.cao_choe,
         smallest_px=cao_choe.SMALLEST_PX,
-        limits={"size_px": (cao_choe.SMALLEST_PX, LARGEST_PX), "dropout": (0.0, 0.95)},
+        limits={
+            "size_px": (cao_choe.SMALLEST_PX, LARGEST_PX),
+            "dropout": (0.0, 0.95),
+            "dense_dropout": (0.0, 0.95),
+        },
         family="plain",
     ),
     "cifar_resnet": Architecture(
