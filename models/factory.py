@@ -9,6 +9,7 @@ from torch import nn
 from damagenet.config import setting
 from damagenet.errors import ConfigError
 from damagenet.recipe import DEFAULT, ModelSettings, check_choice
+from models import autoinit
 from models.activations import ActivationMaker, activation_maker
 from models.architectures import ARCHITECTURES, REPLACING, Architecture, find_architecture
 from models.classifier import Classifier
@@ -18,6 +19,8 @@ from models.site_shapes import site_shapes
 
 __all__ = ["ARCHITECTURES", "as_built", "build_network", "build_pretrained", "check_model"]
 
+CHIP_PX = 128
+"""Side of a chip."""
 REGULARISERS: dict[str, Callable[..., None]] = {"none": lambda: None}
 
 
@@ -29,6 +32,7 @@ def check_model(model: ModelSettings) -> None:
         _check_activation(model, architecture)
     with setting("model.init"):
         check_initialiser(model.init)
+        _check_followed(model, architecture)
     with setting("model.regulariser"):
         check_choice("regulariser", model.regulariser, REGULARISERS)
     if model.from_imagenet:
@@ -42,7 +46,7 @@ def build_network(
     pixel_mean: Sequence[float],
     pixel_std: Sequence[float],
     inputs: Sequence[str] = ("post",),
-    size_px: int = 128,
+    size_px: int = CHIP_PX,
 ) -> Classifier:
     """Return a fresh network: images uint8 or float (N, 3, S, S) in 0..255 -> logits (N, 1).
 
@@ -64,12 +68,13 @@ def build_network(
     black = black_after(pixel_mean, pixel_std)
     features, count = _features(model, architecture, inputs=inputs, size_px=size_px, black=black)
     network = Classifier(normalise, features, nn.Linear(count, 1), images=len(inputs))
-    initialise(network, model.init)
+    with setting("model.init"):
+        initialise(network, model.init, examples=_examples(inputs, size_px))
     return network.to(memory_format=torch.channels_last)
 
 
 def build_pretrained(
-    model: ModelSettings, *, inputs: Sequence[str] = ("post",), size_px: int = 128
+    model: ModelSettings, *, inputs: Sequence[str] = ("post",), size_px: int = CHIP_PX
 ) -> Classifier:
     """Return a backbone with its ImageNet weights and a fresh head, else as `build_network`.
 
@@ -163,6 +168,24 @@ def _check_activation(model: ModelSettings, architecture: Architecture) -> None:
         # Whether its widths fit is seen by building; torch's `meta` device has no memory.
         with torch.device("meta"):
             _features(model, architecture, inputs=("post",), size_px=architecture.smallest_px)
+
+
+def _check_followed(model: ModelSettings, architecture: Architecture) -> None:
+    """Raise ConfigError if the initialiser cannot start our own network; allocates none."""
+    if model.init.name != autoinit.NAME or architecture.backbone is not None:
+        return
+    size_px = max(CHIP_PX, architecture.smallest_px)
+    with torch.device("meta"):
+        features, count = _features(model, architecture, inputs=("post",), size_px=size_px)
+        network = Classifier(
+            Normalise((0, 0, 0), (1, 1, 1)), features, nn.Linear(count, 1), images=1
+        )
+    autoinit.walk(network, _examples(("post",), size_px), autoinit.read_options(model.init))
+
+
+def _examples(inputs: Sequence[str], size_px: int) -> list[torch.Tensor]:
+    """Return images without values, as a network takes them."""
+    return [torch.empty(1, 3, size_px, size_px, device="meta") for _ in inputs]
 
 
 def _require_none_replaced(model: ModelSettings) -> None:
