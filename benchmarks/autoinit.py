@@ -24,7 +24,8 @@ from damagenet.errors import ConfigError
 from damagenet.recipe import Choice
 from models.activations import ACTIVATIONS, ActivationMaker, activation_maker, parameter_names
 from models.activations.moments import SAMPLES, STEP, moments
-from models.autoinit import AutoInit, autoinit
+from models.autoinit import AutoInit, walk
+from models.autoinit.draws import draw_weights
 from models.autoinit.options import Distribution
 from models.autoinit.sampling import through_activation
 from models.autoinit.signal import Signal
@@ -84,10 +85,15 @@ def measure(name: str, *, draws: int, depth: int, options: AutoInit) -> Row:
     width, make = _maker(name)
     slope = _slope(make, width)
     layers = depth if abs(slope) < STEADY else 2
+    network = _network(make, width=width, layers=layers)
+    # Equal for all draws, so that the network is followed once.
+    plan = walk(network, [torch.empty(1, width)], options).draws
     found = []
     for seed in range(draws):
         torch.manual_seed(seed)
-        found.append(_variances(make, options, width=width, layers=layers))
+        for each in plan:
+            draw_weights(each, options.distribution)
+        found.append(_variances(network, width=width))
     variances = torch.stack(found)
     return Row(
         name=name,
@@ -121,15 +127,15 @@ def _maker(name: str) -> tuple[int, ActivationMaker]:
     return WIDTH, make
 
 
-def _variances(
-    make: ActivationMaker, options: AutoInit, *, width: int, layers: int
-) -> torch.Tensor:
-    entering = make.width(width)
+def _network(make: ActivationMaker, *, width: int, layers: int) -> nn.Sequential:
     parts: list[nn.Module] = []
     for _ in range(layers):
-        parts += [nn.utils.skip_init(nn.Linear, width, entering), make(width)]
-    network = nn.Sequential(*parts)
-    autoinit(network, [torch.empty(1, width)], options)
+        parts += [nn.utils.skip_init(nn.Linear, width, make.width(width)), make(width)]
+    return nn.Sequential(*parts)
+
+
+def _variances(network: nn.Sequential, *, width: int) -> torch.Tensor:
+    """Return the variance of what leaves each layer of weights, (layers,)."""
     found = []
     with torch.no_grad():
         features = torch.randn(VECTORS, width)

@@ -222,6 +222,20 @@ def test_a_function_without_a_rule_is_passed_by_with_one_warning(caplog):
     assert "no rule for fft_fft" in said[0]
 
 
+def test_a_layer_that_the_network_does_not_run_is_warned_of(caplog):
+    class Resting(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.used, self.spare = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3)
+
+        def forward(self, images):
+            return self.used(images)
+
+    with caplog.at_level(logging.WARNING):
+        autoinit(Resting(), [IMAGE], AutoInit())
+    assert "does not reach 1 layers, as spare, which keep the start" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("activation", "warned"), [("gelu", True), ("tanh", False), ("relu", False)]
 )

@@ -9,11 +9,12 @@ from torch import nn
 from models.activations.moments import moments, own_parameters
 from models.autoinit.draws import draw_weights
 from models.autoinit.options import AutoInit
-from models.autoinit.walk import walk
+from models.autoinit.walk import Walk, walk
 from models.autoinit.whole import settings_in
 
 log = logging.getLogger(__name__)
 
+LAYERS = (nn.Linear, nn.modules.conv._ConvNd)
 STEEP = 1.001
 """Slopes above it are no rounding of 1."""
 
@@ -33,6 +34,7 @@ def autoinit(network: nn.Module, examples: Sequence[torch.Tensor], options: Auto
         ConfigError: As `walk` does; the network is then as it was.
     """
     found = walk(network, examples, options)
+    _warn_of_the_unreached(network, found)
     for name in found.unknown:
         log.warning(
             "init autoinit has no rule for %s: mean and variance are taken to pass it unchanged "
@@ -42,6 +44,22 @@ def autoinit(network: nn.Module, examples: Sequence[torch.Tensor], options: Auto
     _warn_of_slopes(network)
     for draw in found.draws:
         draw_weights(draw, options.distribution)
+
+
+def _warn_of_the_unreached(network: nn.Module, found: Walk) -> None:
+    drawn = {id(draw.weight) for draw in found.draws}
+    missed = [
+        name
+        for name, layer in network.named_modules()
+        if isinstance(layer, LAYERS) and id(layer.weight) not in drawn
+    ]
+    if missed:
+        log.warning(
+            "init autoinit does not reach %d layers, as %s, which keep the start that torch gave "
+            "them",
+            len(missed),
+            missed[0],
+        )
 
 
 def _warn_of_slopes(network: nn.Module) -> None:

@@ -179,7 +179,7 @@ class _Walker(TorchFunctionMode):
         *,
         live: bool,
     ) -> Signal | None:
-        """Return what comes out of a function; None where it makes a tensor from none."""
+        """Return what comes out of a function; None where that is nothing but a constant."""
         operation = Operation(
             name=name,
             function=func,
