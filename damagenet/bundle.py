@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from damagenet.card import FORMAT_VERSION, Card, Score
 from damagenet.config import make_settings, meant
 from damagenet.errors import BundleError, ConfigError, OutputError
+from damagenet.recipe import DEFAULT, Choice
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -193,7 +194,8 @@ def _read_network(path: Path, card: Card) -> "Classifier":
     from models.standardise import add_standardisation
 
     network = build_network(
-        card.model,
+        # What weights were started by does not matter to those that come now.
+        card.model.model_copy(update={"init": Choice(name=DEFAULT)}),
         pixel_mean=card.pixel_mean,
         pixel_std=card.pixel_std,
         inputs=card.inputs,

@@ -9,6 +9,7 @@ from torch import nn
 from damagenet.config import setting
 from damagenet.errors import ConfigError
 from damagenet.recipe import DEFAULT, ModelSettings
+from models import autoinit
 from models.activations import ActivationMaker, activation_maker
 from models.architectures import ARCHITECTURES, REPLACING, Architecture, find_architecture
 from models.classifier import Classifier
@@ -27,6 +28,9 @@ __all__ = [
     "outline",
 ]
 
+CHIP_PX = 128
+"""Side of a chip."""
+
 
 def check_model(model: ModelSettings) -> None:
     """Raise ConfigError if a name or a parameter of the model is unknown; allocates no network."""
@@ -36,6 +40,7 @@ def check_model(model: ModelSettings) -> None:
         _check_activation(model, architecture)
     with setting("model.init"):
         check_initialiser(model.init)
+        _check_followed(model, architecture)
     with setting("model.regulariser"):
         check_regulariser(model.regulariser, architecture, name=model.architecture.name)
     if model.from_imagenet:
@@ -49,7 +54,7 @@ def build_network(
     pixel_mean: Sequence[float],
     pixel_std: Sequence[float],
     inputs: Sequence[str] = ("post",),
-    size_px: int = 128,
+    size_px: int = CHIP_PX,
 ) -> Classifier:
     """Return a fresh network: images uint8 or float (N, 3, S, S) in 0..255 -> logits (N, 1).
 
@@ -73,7 +78,8 @@ def build_network(
     regularise(features, model.regulariser, architecture)
     head = architecture.head(count, **model.architecture.parameters)
     network = Classifier(normalise, features, head, images=len(inputs))
-    initialise(network, model.init)
+    with setting("model.init"):
+        initialise(network, model.init, examples=_examples(inputs, size_px))
     if architecture.fix_head is not None:
         architecture.fix_head(network.head)
     return network.to(memory_format=torch.channels_last)
@@ -90,7 +96,7 @@ def outline(model: ModelSettings, *, inputs: Sequence[str] = ("post",)) -> Class
 
 
 def build_pretrained(
-    model: ModelSettings, *, inputs: Sequence[str] = ("post",), size_px: int = 128
+    model: ModelSettings, *, inputs: Sequence[str] = ("post",), size_px: int = CHIP_PX
 ) -> Classifier:
     """Return a backbone with its ImageNet weights and a fresh head, else as `build_network`.
 
@@ -191,6 +197,24 @@ def _check_activation(model: ModelSettings, architecture: Architecture) -> None:
         # Whether its widths fit is seen by building; torch's `meta` device has no memory.
         with torch.device("meta"):
             _features(model, architecture, inputs=("post",), size_px=architecture.smallest_px)
+
+
+def _check_followed(model: ModelSettings, architecture: Architecture) -> None:
+    """Raise ConfigError if the initialiser cannot start our own network; allocates none."""
+    if model.init.name != autoinit.NAME or architecture.backbone is not None:
+        return
+    size_px = max(CHIP_PX, architecture.smallest_px)
+    with torch.device("meta"):
+        features, count = _features(model, architecture, inputs=("post",), size_px=size_px)
+        network = Classifier(
+            Normalise((0, 0, 0), (1, 1, 1)), features, nn.Linear(count, 1), images=1
+        )
+    autoinit.walk(network, _examples(("post",), size_px), autoinit.read_options(model.init))
+
+
+def _examples(inputs: Sequence[str], size_px: int) -> list[torch.Tensor]:
+    """Return images without values, as a network takes them."""
+    return [torch.empty(1, 3, size_px, size_px, device="meta") for _ in inputs]
 
 
 def _require_none_replaced(model: ModelSettings) -> None:

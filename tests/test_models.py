@@ -113,7 +113,7 @@ def test_a_network_with_parameters_per_pixel_refuses_images_of_another_size():
         ({"architecture": {"name": "compact_resnet", "width": 9999}}, r"within 8\.\.256, got 9999"),
         ({"architecture": {"name": "compact_resnet", "width": 9.5}}, "must be a whole number"),
         ({"architecture": {"name": "compact_resnet", "dropout": 1.0}}, r"within 0\.0\.\.0\.95"),
-        ({"init": "autoinit2"}, "unknown init 'autoinit2'; choose one of: default, he, xavier"),
+        ({"init": "uniform"}, "unknown init 'uniform'; choose one of: autoinit, default, h"),
         ({"init": {"name": "xavier", "gian": 2}}, "no parameter 'gian'; it takes: gain"),
         ({"regulariser": "depth"}, "unknown regulariser 'depth'; choose one of: none"),
     ],

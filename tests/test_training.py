@@ -202,7 +202,7 @@ def test_a_folder_from_before_a_setting_existed_is_still_known(tmp_path):
         ({"model": {"activation": "rleu"}}, r"unknown activation 'rleu' \(did you mean 'relu'\?\)"),
         (
             {"model": {"init": "hee"}},
-            r"unknown init 'hee' \(did you mean 'he'\?\); choose one of: default",
+            r"unknown init 'hee' \(did you mean 'he'\?\); choose one of: autoinit",
         ),
         ({"model": {"init": {"name": "xavier", "gain": "x"}}}, "gain must be a number, got 'x'"),
         ({"model": {"regulariser": "depth"}}, "model.regulariser: unknown regulariser 'depth'"),
