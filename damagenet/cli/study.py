@@ -1,4 +1,4 @@
-"""`damagenet study`: activations compared on one architecture, seeds and splits alike."""
+"""`damagenet study`: trainings compared that differ in one thing, over seeds and splits."""
 
 import os
 import shlex
@@ -37,7 +37,7 @@ Threads = Annotated[
 ]
 Limit = Annotated[int | None, typer.Option(min=0, help="Do at most so many runs now.")]
 Only = Annotated[
-    str, typer.Option(metavar="LIST", help="Run these activations only, as in relu,pvlu.")
+    str, typer.Option(metavar="LIST", help="Run these variants only, as in relu,pvlu.")
 ]
 ReportOnly = Annotated[
     bool, typer.Option("--report-only", help="Run nothing; write the reports from runs.csv.")
@@ -58,7 +58,7 @@ def command(
     report_only: ReportOnly = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compare activations on the same network, seeds and steps.
+    """Compare activations, or any other settings, on the same tiles, seeds and steps.
 
     Each finished run is a row of OUT/runs.csv; the same command goes on after an interruption,
     and several may work in one folder.
