@@ -77,7 +77,8 @@ def with_changes(
     """
     values = settings.model_dump(exclude_unset=True)
     defaults = settings.model_dump()
-    for dotted, value in changes.items():
+    # A choice as a whole comes before its parameters, in whatever order they are written.
+    for dotted, value in sorted(changes.items(), key=lambda change: change[0].count(".")):
         _put(values, dotted, value, defaults=defaults)
     return make_settings(type(settings), values, source=source)
 

@@ -192,6 +192,34 @@ def test_only_some_activations_and_only_so_many_runs(study, tmp_path):
     assert (code, "'mish' is no variant of this study" in err) == (1, True)
 
 
+def test_any_setting_can_be_compared_and_the_results_go_into_a_page(study, tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("<!-- study harvey -->\n<!-- end of study harvey -->\n")
+    variants = [
+        {"label": "plain"},
+        {"label": "long", "set": {"training.epochs": 4, "model.architecture.dropout": 0.5}},
+    ]
+    changes = {
+        "activations": [],
+        "variants": variants,
+        "baseline": "plain",
+        "seeds": [0],
+        "splits": ["region:victoria"],
+        "learning_rates": [1e-3],
+    }
+    options = [word for key, value in changes.items() for word in ("--set", f"study.{key}={value}")]
+    code, stdout, err = study(tmp_path / "out", *options, "--into", page)
+    assert (code, "2 variants, 1 seed on region:victoria: 2 runs" in err) == (0, True)
+    assert "but long: 64 tiles x 4 epochs in batches of 16 = 16 steps, 2 times the budget" in err
+    long, plain = read_rows(tmp_path / "out")
+    assert [plain["settings"], long["settings"]] == ["", "epochs=4, dropout=0.5"]
+    assert [plain["steps"], long["steps"], long["lr"]] == ["8", "16", "0.001"]
+    assert "| long | epochs=4, dropout=0.5 |" in page.read_text()
+    assert "budget" in stdout
+    code, _, err = study(tmp_path / "out", *options, "--into", tmp_path / "gone.md")
+    assert (code, "gone.md: cannot read it" in err) == (1, True)
+
+
 def test_a_run_that_diverges_is_a_row_with_its_reason(study, tmp_path):
     rates = "study.learning_rates=[1e-3,1e9]"
     code, _, err = study(tmp_path, "--only", "relu", "--limit", "2", "--set", rates)

@@ -141,7 +141,7 @@ def budget_lines(
     """Return in words what is ahead, and whether all variants have the same budget."""
     study = settings.study
     lines = [
-        f"{len(labels)} variants, {_rates(settings, labels)}{len(study.seeds)} seeds on "
+        f"{len(labels)} variants, {_rates(settings, labels)}{_seeds(study.seeds)} on "
         f"{' and '.join(study.splits)}: {ahead.total} runs, {ahead.done} done, "
         f"{sum(ahead.left.values())} left",
         *_budgets(study.baseline, {label: budgets[label] for label in (study.baseline, *labels)}),
@@ -151,6 +151,10 @@ def budget_lines(
     at_once = f", {processes} at a time" if processes > 1 else ""
     whole = duration(ahead.seconds / processes)
     return [*lines, f"about {whole} left{at_once}"]
+
+
+def _seeds(seeds: Collection[int]) -> str:
+    return "1 seed" if len(seeds) == 1 else f"{len(seeds)} seeds"
 
 
 def _rates(settings: StudySettings, labels: Collection[str]) -> str:

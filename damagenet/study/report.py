@@ -39,14 +39,15 @@ def summary_markdown(summary: StudySummary) -> str:
     parts = []
     for split in summary.splits:
         parts += [f"### {split.split}", headline(split, summary.baseline)]
-        parts += [_markdown(split_table(split, summary.baseline))]
+        parts += [markdown_table(split_table(split, summary.baseline))]
     for table in more_tables(summary):
-        parts += [f"### {table.title}", _markdown(table)]
+        parts += [f"### {table.title}", markdown_table(table)]
     parts += ["### How to read this", "\n".join(f"- {line}" for line in remarks(summary))]
     return "\n\n".join(parts) + "\n"
 
 
-def _markdown(table: TextTable) -> str:
+def markdown_table(table: TextTable) -> str:
+    """Return a table in Markdown."""
     places = range(len(table.headings))
     lines = [
         table.headings,

@@ -27,7 +27,7 @@ class Row(Settings):
     """Hash over all that shapes the scores; see `damagenet.study.plan.run_key`."""
     variant: str
     """Label in the study."""
-    settings: str
+    settings: str = ""
     """What it has otherwise than the study's recipe; of an activation, name and parameters."""
     split: str
     seed: int
