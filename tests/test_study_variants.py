@@ -208,6 +208,8 @@ def test_another_budget_is_shown_and_the_same_one_is_said(tmp_path):
     equal = summarise(same, finish(same, lambda run: 0.5).values())
     assert "budget" not in cost_table(equal).headings
     assert any("; the same budget for all." in line for line in remarks(equal))
+    planned = {cost.variant: cost.budget for cost in summarise(study, []).costs}
+    assert planned == {"plain": 1, "long": 2, "few": None, "wide": 1}
 
 
 def test_a_variant_may_be_compared_with_another_one_than_the_baseline():

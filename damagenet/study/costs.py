@@ -3,13 +3,24 @@
 from collections.abc import Callable, Iterable, Mapping
 from statistics import median
 
-from damagenet.study.plan import chosen_lr, run_key, scored_runs
+from damagenet.recipe import Recipe
+from damagenet.study.plan import (
+    any_run,
+    chosen_lr,
+    epochs_in_all,
+    recipe_of,
+    run_key,
+    scored_runs,
+)
 from damagenet.study.rows import Row
 from damagenet.study.settings import StudySettings, Variant
 from damagenet.study.summary import Cost
 
 Pairing = tuple[str, int, str, int]
 """Split, seed, machine and threads: what two runs must share for their times to be compared."""
+
+CHOOSING = ("limit", "exclude_ground", "passes")
+"""Settings of the data by which tiles are chosen from a split."""
 
 
 def costs(settings: StudySettings, rows: Mapping[str, Row]) -> tuple[Cost, ...]:
@@ -23,16 +34,41 @@ def costs(settings: StudySettings, rows: Mapping[str, Row]) -> tuple[Cost, ...]:
         variant.label: _finished(settings, variant, rows) for variant in settings.study.compared
     }
     study = settings.study
+    recipes = {each.label: recipe_of(settings, any_run(settings, each)) for each in study.compared}
     return tuple(
         _cost(
             variant,
             chosen_lr(settings, variant, rows),
             finished[variant.label],
             finished[study.base_of(variant) or study.baseline],
-            baseline=finished[study.baseline],
+            budget=_budget(finished[variant.label], finished[study.baseline])
+            or _planned_budget(recipes[variant.label], recipes[study.baseline]),
         )
         for variant in study.compared
     )
+
+
+def _budget(own: Mapping[Pairing, Row], base: Mapping[Pairing, Row]) -> float | None:
+    """Return what a variant was trained on over what the baseline was, None without runs of both.
+
+    Of several splits the one counts where it had most.
+    """
+    shares = [
+        row.passes / other.passes
+        for pairing, row in own.items()
+        if (other := base.get(pairing)) is not None
+    ]
+    return max(shares, default=None)
+
+
+def _planned_budget(recipe: Recipe, base: Recipe) -> float | None:
+    """Return the same by the settings; None where they do not say how many tiles there will be."""
+    epochs = epochs_in_all(recipe.training) / epochs_in_all(base.training)
+    given = {name: getattr(recipe.data, name) for name in CHOOSING}
+    if given == {name: getattr(base.data, name) for name in CHOOSING}:
+        return epochs
+    limit, usual = recipe.data.limit, base.data.limit
+    return epochs * limit / usual if limit and usual else None
 
 
 def _finished(
@@ -51,7 +87,7 @@ def _cost(
     own: Mapping[Pairing, Row],
     base: Mapping[Pairing, Row],
     *,
-    baseline: Mapping[Pairing, Row],
+    budget: float | None,
 ) -> Cost:
     ratios = [
         row.seconds_per_epoch / other.seconds_per_epoch
@@ -60,11 +96,6 @@ def _cost(
         and row.seconds_per_epoch
         and other.seconds_per_epoch
     ]
-    budgets = {
-        row.passes / other.passes
-        for pairing, row in own.items()
-        if (other := baseline.get(pairing)) is not None
-    }
     parameters = [row.parameters for row in own.values() if row.parameters is not None]
     return Cost(
         variant=variant.label,
@@ -72,7 +103,7 @@ def _cost(
         lr=lr,
         seconds_per_epoch=_middle(own.values(), lambda row: row.seconds_per_epoch),
         relative_time=median(ratios) if ratios else None,
-        budget=max(budgets, default=None),
+        budget=budget,
         peak_mb=_middle(own.values(), lambda row: row.peak_mb),
         saved_mb=_middle(own.values(), lambda row: row.saved_mb),
         parameters=max(parameters, default=None),

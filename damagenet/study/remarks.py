@@ -68,9 +68,11 @@ def _budget(summary: StudySummary) -> Iterator[str]:
     each = ", ".join(
         f"{label} ({times:.3g} times)" for label, times in summary.other_budgets.items()
     )
-    same = "the same budget for all" if not each else f"but another budget for {each}"
+    same = f"; but another budget for {each}" if each else ""
+    if all(cost.budget == 1 for cost in summary.costs):
+        same = "; the same budget for all"
     yield (
-        f"Every run: {network(summary)}, {tiles}{summary.epochs} epochs{steps}; {same}. Runs of "
+        f"Every run: {network(summary)}, {tiles}{summary.epochs} epochs{steps}{same}. Runs of "
         "one seed share tiles, order of batches and, where layers have the same shape, initial "
         f"weights; the epoch is chosen by validation {_words(summary.select_on)}, the test part "
         "is read once."

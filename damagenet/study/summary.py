@@ -51,7 +51,8 @@ class Cost(Settings):
     seconds_per_epoch: float | None
     """In the middle over the runs, training and validation."""
     budget: float | None
-    """Tiles times epochs over the baseline's; 1 where it had the same budget."""
+    """Tiles times epochs over the baseline's; 1 where it has the same budget, None where only
+    runs can tell."""
     relative_time: float | None
     """Time per epoch over that of what it is compared with, in the middle over pairs of runs on
     the same split, seed, machine and number of threads."""
