@@ -244,17 +244,33 @@ def read_recipe(path: Path, *, overrides: Sequence[str] = ()) -> Recipe:
     Raises:
         ConfigError: If there is neither, or a setting is wrong.
     """
+    return read_settings(Recipe, find_shipped(path, studies=False), overrides=overrides)
+
+
+def find_shipped(path: Path, *, studies: bool) -> Path:
+    """Return a YAML file that is there, or the one of that name that comes with damagenet.
+
+    Args:
+        path: A file, or a name such as `harvey`, `harvey_three/plain` or `study_activations`.
+        studies: Whether a study is meant: those are called `study_NAME`, or `study` in a folder,
+            whose name will do.
+
+    Raises:
+        ConfigError: If there is neither.
+    """
+    if path.is_file():
+        return path
+    root = Path(str(files("configs")))
     shipped = {
-        entry.name.removesuffix(".yaml"): entry
-        for entry in files("configs").iterdir()
-        if entry.name.endswith(".yaml") and not entry.name.startswith("study_")
+        file.relative_to(root).with_suffix("").as_posix().removesuffix("/study"): file
+        for file in (*root.glob("*.yaml"), *root.glob("*/*.yaml"))
+        if (file.stem.partition("_")[0] == "study") == studies
     }
-    if path.exists():
-        return read_settings(Recipe, path, overrides=overrides)
     # `configs/harvey.yaml` is found from any folder, as the repository's commands are written.
-    name = path.name.removesuffix(".yaml")
-    if path.parent not in (Path(), Path("configs")) or name not in shipped:
+    name = path.as_posix().removeprefix("configs/").removesuffix(".yaml").removesuffix("/study")
+    if name not in shipped:
+        what = "study" if studies else "recipe"
         raise ConfigError(
-            f"no recipe {path}: give a YAML file, or one of {', '.join(sorted(shipped))}"
+            f"no {what} {path}: give a YAML file, or one of {', '.join(sorted(shipped))}"
         )
-    return read_settings(Recipe, Path(str(shipped[name])), overrides=overrides)
+    return shipped[name]
