@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Literal
 
+from damagenet.config import setting
 from damagenet.errors import ConfigError
 from damagenet.recipe import Recipe
 from models.architectures import Family, find_architecture
@@ -57,11 +58,12 @@ def check_compatible(recipe: Recipe) -> None:
     """Check that the methods of a recipe go with its architecture; allocates no network.
 
     Raises:
-        ConfigError: If one of them does not; the message names the setting, what stands there
-            and why.
+        ConfigError: If one of them does not, or there is no such architecture; the message names
+            the setting, what stands there and why.
     """
     architecture = recipe.model.architecture
-    family = find_architecture(architecture).family
+    with setting("model.architecture"):
+        family = find_architecture(architecture).family
     for method, dotted, value in _methods(recipe):
         reason = refusal(method, family)
         if reason is not None:

@@ -34,6 +34,7 @@ def check_recipe(recipe: Recipe) -> None:
         BundleError: If the weights to start from cannot be found.
     """
     data, training = recipe.data, recipe.training
+    check_compatible(recipe)
     check_model(recipe.model)
     _check_precision(recipe)
     if is_solver(training.optimizer):
@@ -52,7 +53,6 @@ def check_recipe(recipe: Recipe) -> None:
         check_split(data.split)
     with setting("data.exclude_ground"):
         check_boxes(data.exclude_ground)
-    check_compatible(recipe)
     _check_transfer(recipe)
     _check_capsules(recipe)
     _check_noisy_layers(recipe)
