@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from damagenet.config import make_settings
 from damagenet.study.judging import summarise
-from damagenet.study.plan import Run, planned_runs, run_key
+from damagenet.study.plan import Run, epochs_in_all, planned_runs, recipe_of, run_key
 from damagenet.study.rows import Row
 from damagenet.study.settings import StudySettings
 from damagenet.study.summary import StudySummary
@@ -64,7 +64,7 @@ def make_row(
         "lr": run.lr,
         "stage": "study",
         "select_on": settings.training.select_on,
-        "epochs": settings.training.epochs,
+        "epochs": epochs_in_all(recipe_of(settings, run).training),
         "tiles": 48,
         "steps": 6,
         "seconds": 60.0,

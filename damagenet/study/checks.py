@@ -1,6 +1,7 @@
 """Whether a study can be run at all: every name and value, before any data is read."""
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 from damagenet.config import setting
 from damagenet.errors import BundleError, ConfigError, LeakError
@@ -91,7 +92,8 @@ def _refuse_twins(settings: StudySettings) -> None:
     study = settings.study
     seen: list[tuple[Variant, Recipe]] = []
     for variant in study.compared:
-        recipe = _at_no_rate(settings, variant)
+        # At a learning rate that is the same for all: their own are compared by themselves.
+        recipe = recipe_of(settings, replace(any_run(settings, variant), lr=1.0))
         for other, others in seen:
             shared = set(rates_of(settings, variant)) & set(rates_of(settings, other))
             if recipe == others and shared:
@@ -100,12 +102,6 @@ def _refuse_twins(settings: StudySettings) -> None:
                     "training: leave one out"
                 )
         seen.append((variant, recipe))
-
-
-def _at_no_rate(settings: StudySettings, variant: Variant) -> Recipe:
-    """Return a recipe of a variant at a learning rate that is the same for all."""
-    run = any_run(settings, variant)
-    return recipe_of(settings, type(run)(variant=variant, split=run.split, seed=run.seed, lr=1.0))
 
 
 def _refuse_varied(settings: StudySettings) -> None:

@@ -68,10 +68,10 @@ def rates_of(settings: StudySettings, variant: Variant) -> tuple[float, ...]:
     Raises:
         ConfigError: If there are none, or its settings are wrong.
     """
-    rates = settings.study.learning_rates if variant.learning_rates is None else ()
-    rates = () if variant.sets_lr else variant.learning_rates or rates
-    if rates:
-        return rates
+    own_list, study_list = variant.learning_rates, settings.study.learning_rates
+    listed = study_list if own_list is None else own_list
+    if listed and not variant.sets_lr:
+        return listed
     own = with_changes(settings.recipe, variant.set, source="set").training.optimizer
     lr = own.parameters.get("lr")
     if isinstance(lr, bool | str) or lr is None:

@@ -40,7 +40,7 @@ def remarks(summary: StudySummary) -> list[str]:
         *_rates(summary),
         "Brackets behind a score: 95 % t-interval over the seeds. Seeds vary training, not the "
         "test tiles: nothing here says how much another town or storm would change.",
-        f"Differences to {_base(summary)} are paired by seed, their intervals and p-values "
+        f"Differences from {_base(summary)} are paired by seed, their intervals and p-values "
         "corrected by Holm (1979) for all comparisons of a split (t-tests, which take differences "
         'as normal): the chance that "better" or "worse" is said of any variant that does not '
         "differ is at most 5 %.",
@@ -116,7 +116,7 @@ def _detectable(split: SplitSummary) -> Iterator[str]:
 def _base(summary: StudySummary) -> str:
     if not summary.bases:
         return summary.baseline
-    return f"{summary.baseline}, or to what a variant names instead,"
+    return f"{summary.baseline}, or the variant that is named instead,"
 
 
 def _words(score: str) -> str:
