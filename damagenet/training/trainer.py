@@ -132,14 +132,13 @@ def _callbacks(
 ) -> list[Callback]:
     watched = f"validation/{settings.select_on}"
     mode = "min" if settings.select_on == "loss" else "max"
-    checkpoints = ModelCheckpoint(
-        dirpath=out,
-        filename=BEST,
-        monitor=watched,
-        mode=mode,
-        save_last=True,
-        enable_version_counter=False,
-    )
+    # In this order: what a training continues from knows of the best epoch so far.
+    checkpoints = [
+        ModelCheckpoint(
+            dirpath=out, filename=BEST, monitor=watched, mode=mode, enable_version_counter=False
+        ),
+        ModelCheckpoint(dirpath=out, filename=LAST, enable_version_counter=False),
+    ]
     callbacks: list[Callback] = [StepSeed(settings.seed, augmentation)]
     if settings.average_weights:
         callbacks.append(WeightAveraging(avg_fn=_moving_average(settings.average_weights)))
@@ -148,7 +147,7 @@ def _callbacks(
         callbacks.append(EarlyStopping(watched, patience=patience, mode=mode))
     if progress:
         callbacks.append(RichProgressBar(leave=False, console_kwargs={"stderr": True}))
-    return [*callbacks, checkpoints]
+    return [*callbacks, *checkpoints]
 
 
 def _moving_average(decay: float) -> Average:
