@@ -22,7 +22,7 @@ PIXEL_MEAN, PIXEL_STD = (100.0, 110.0, 90.0), (40.0, 50.0, 60.0)
 FORWARD, TRAINING = "forward", "training"
 STEPS = (FORWARD, TRAINING)
 """What a batch goes through: forward alone, or a whole training step with AdamW."""
-LOSSES: dict[str, Choice] = {}
+LOSSES: dict[str, Choice] = {"mocapsnet": Choice(name="margin")}
 """Loss of the architectures that are not trained with the usual one."""
 IMPORTED = ["damagenet.training.lightning_module", "models.factory", "torchvision"]
 """What processes that measure memory have loaded before they begin."""
