@@ -1,6 +1,6 @@
 """Architectures by name: a table of our own, and all others among the backbones."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal, get_args
@@ -49,7 +49,7 @@ class Architecture:
     features: Features
     smallest_px: int
     """Images with a shorter side are refused; `stem_stride` multiplies it where there is one."""
-    limits: dict[str, Limits]
+    limits: Mapping[str, Limits]
     """Its own parameters, which may be set by name."""
     activation: Choice | None = RELU
     """What stands at its sites unless another is asked for; None where each site has its own."""

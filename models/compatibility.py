@@ -18,7 +18,10 @@ Method = Literal[
     "margin",
 ]
 
-NO_BLOCKS = "it has no residual blocks to skip"
+NO_BLOCKS = (
+    "it has no residual blocks that are known: choose compact_resnet, cifar_resnet, wide_resnet or "
+    "one of torchvision's ResNets, as resnet18"
+)
 LENGTHS = "it has no capsules whose lengths the loss is taken of: choose mocapsnet, or another loss"
 SPIKES_START = "its spikes are 0 or 1, so that no variance passes through: take xavier, gain 2"
 FROM_NOTHING = "it is trained whole and from nothing: choose scratch"

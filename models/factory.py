@@ -42,7 +42,7 @@ def check_model(model: ModelSettings) -> None:
         check_initialiser(model.init)
         _check_followed(model, architecture)
     with setting("model.regulariser"):
-        check_regulariser(model.regulariser, architecture, name=model.architecture.name)
+        check_regulariser(model.regulariser)
     if model.from_imagenet:
         with setting("model.weights"):
             _imagenet_name(model, architecture)

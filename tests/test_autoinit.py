@@ -18,10 +18,14 @@ from models.activations import activation_maker
 from models.autoinit import AutoInit, autoinit, walk
 from models.autoinit.draws import LEFT
 from models.autoinit.signal import STANDARD, Signal
+from models.compatibility import refusal
 from models.factory import ARCHITECTURES, build_network, check_model
 
 IMAGE = torch.empty(1, 3, 32, 32)
 MEAN, STD = (100.0, 110.0, 90.0), (40.0, 50.0, 60.0)
+STARTED = [
+    name for name, row in sorted(ARCHITECTURES.items()) if not refusal("autoinit", row.family)
+]
 
 
 def model(**values):
@@ -128,7 +132,7 @@ def test_a_layer_that_runs_twice_keeps_the_weights_of_its_first_run():
     assert found.signals[""].variance == pytest.approx(0.5)
 
 
-@pytest.mark.parametrize("name", sorted(ARCHITECTURES))
+@pytest.mark.parametrize("name", STARTED)
 @pytest.mark.parametrize("activation", ["default", "maxout", "selu"])
 def test_every_architecture_starts_with_logits_of_the_target_variance(name, activation):
     settings = model(architecture=name, activation=activation)
