@@ -13,6 +13,7 @@ from models import all_cnn, cao_choe, cifar_resnet, cnn, wide_resnet
 from models.capsules import mocapsnet
 from models.capsules.routing import AGREEMENTS
 from models.spiking import sresnet
+from models.spiking.coding import Coding
 
 if TYPE_CHECKING:
     from models.transfer.backbone import Backbone
@@ -140,7 +141,17 @@ ARCHITECTURES: dict[str, Architecture] = {
     "sresnet": Architecture(
         features=sresnet.sresnet,
         smallest_px=sresnet.SMALLEST_PX,
-        limits=sresnet.LIMITS,
+        limits={
+            "n": (1, 32),
+            "width": (4, 256),
+            "time_steps": (1, 50),
+            "leak": (0.0, 1.0),
+            "threshold": (1e-3, 1e3),
+            "coding": get_args(Coding),
+            "boosting": (False, True),
+            STEM_STRIDE: (1, 2),
+            "checkpoint": (False, True),
+        },
         activation=None,
         takes_activation=False,
         head=sresnet.sresnet_head,

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from damagenet.bundle import load_bundle
 from damagenet.cli.main import app
-from damagenet.errors import BundleError, ConfigError
+from damagenet.errors import BundleError
 from damagenet.inference import Predictor
 from damagenet.recipe import Recipe
 from damagenet.training.lightning_module import DamageModule
@@ -78,14 +78,3 @@ def test_another_number_of_time_steps_than_trained_is_refused(bundle, tmp_path):
     (tmp_path / "card.json").write_text(json.dumps(told))
     with pytest.raises(BundleError, match="trained for 3 time steps, its card says 5"):
         load_bundle(tmp_path)
-
-
-def test_weights_of_another_number_of_time_steps_are_no_start(bundle, tmp_path):
-    told = spiking(transfer="finetune").model_dump()
-    told["model"] |= {
-        "architecture": ARCHITECTURE | {"time_steps": 5},
-        "init": "default",
-        "weights": str(bundle.folder),
-    }
-    with pytest.raises(ConfigError, match=r"time_steps: 5.* but the weights in .*time_steps: 3"):
-        trained(tmp_path, Recipe.model_validate(told))

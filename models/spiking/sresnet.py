@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from torch import nn
@@ -24,18 +24,6 @@ from models.spiking.neurons import LeakyNeurons
 from models.spiking.norm import NormThroughTime, resting_statistics
 
 SMALLEST_PX = 16
-LIMITS: dict[str, tuple[int, int] | tuple[float, float] | tuple[bool, bool] | tuple[str, ...]] = {
-    "n": (1, 32),
-    "width": (4, 256),
-    "time_steps": (1, 50),
-    "leak": (0.0, 1.0),
-    "threshold": (1e-3, 1e3),
-    "coding": get_args(Coding),
-    "boosting": (False, True),
-    "stem_stride": (1, 2),
-    "checkpoint": (False, True),
-}
-"""Of the parameters that a recipe sets; `threshold` must be above 0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
