@@ -104,7 +104,7 @@ def announce(service: Service, job_id: str) -> None:
 def require_turn(service: Service, owner: str) -> None:
     """Raise ServiceError 429 where a caller has as many jobs that wait or run as it may."""
     most = service.settings.max_jobs
-    if service.jobs.count_waiting(owner) >= most:
+    if len(service.jobs.waiting(owner)) >= most:
         raise ServiceError(
             429,
             f"{most} jobs wait or run already (max_jobs): wait until one has ended",

@@ -1,24 +1,19 @@
-"""Bundles that a caller may use: shipped ones, those of the service, those the caller made.
+"""All bundles of a caller with their cards, the broken ones too, and how one is deleted."""
 
-data_dir/models/NAME          put there by whoever runs the service, for everybody
-data_dir/models/OWNER/NAME    made by one caller by adapting, for that caller
-"""
-
-import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+from uuid import uuid4
 
+from api.bundles import NAME
 from api.folders import ServiceFolders
 from damagenet.bundle import BUNDLE_FILES, model_id, read_card, shipped_bundles, weights_folder
 from damagenet.card import Card
 from damagenet.errors import BundleError
 
 Origin = Literal["shipped", "added", "adapted"]
-
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-"""Form of a model's name; other folders are passed over, as a name becomes part of an address."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +52,20 @@ def find_models(folders: ServiceFolders, owner: str) -> list[FoundModel]:
         for folder in _bundles(place):
             found.setdefault(folder.name, _read(folder, origin))
     return list(found.values())
+
+
+def delete_adapted(folders: ServiceFolders, owner: str, name: str) -> None:
+    """Delete a bundle that its caller made; it is gone whole, even if this is interrupted.
+
+    Args:
+        folders: Of the service.
+        owner: Whose bundle.
+        name: One of `find_models` whose origin is `adapted`.
+    """
+    leaving = folders.models_of(owner) / f".{name}.{uuid4().hex}"
+    # A name that begins with a dot is none of `NAME`, so nobody finds the rest of it.
+    (folders.models_of(owner) / name).rename(leaving)
+    shutil.rmtree(leaving, ignore_errors=True)
 
 
 def _bundles(place: Path) -> Iterator[Path]:

@@ -1,5 +1,6 @@
 """What went wrong, as `application/problem+json` (RFC 9457): one table from error to status."""
 
+import errno
 from http import HTTPStatus
 from typing import Any
 
@@ -22,6 +23,8 @@ from damagenet.errors import (
     SceneError,
 )
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Numbers of the system's errors where there is no room for what is written."""
 MEDIA_TYPE = "application/problem+json"
 
 STATUS: dict[type[DamageNetError], int] = {
@@ -97,6 +100,14 @@ def handle_problems(app: FastAPI) -> None:
         title = HTTPStatus(error.status_code).phrase
         problem = Problem(title=title, status=error.status_code, detail=str(error.detail))
         return respond(problem, request, dict(error.headers or {}))
+
+    @app.exception_handler(OSError)
+    def say_what_is_full(request: Request, error: OSError) -> JSONResponse:
+        if error.errno not in FULL:
+            raise error
+        detail = "the service's disk is full: ask whoever runs it for room, then send it again"
+        problem = Problem(title=HTTPStatus(507).phrase, status=507, detail=detail)
+        return respond(problem, request)
 
     @app.exception_handler(Exception)
     def fail(request: Request, error: Exception) -> JSONResponse:

@@ -4,8 +4,8 @@ import fcntl
 import hashlib
 import os
 from collections.abc import AsyncIterator
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 
 from starlette.concurrency import run_in_threadpool
 
@@ -31,21 +31,23 @@ async def append(path: Path, parts: AsyncIterator[bytes], *, first: int, bytes_t
     Raises:
         ServiceError: 409 if `first` is not the file's end or another sender is at it, 413 if more
             bytes come than were announced.
+        OSError: If the disk is full; what was written before stays.
     """
     stream = await run_in_threadpool(_open, path, first)
     waiting = bytearray()
     try:
         async for part in parts:
-            waiting += part
-            if first + len(waiting) > bytes_total:
+            if first + len(waiting) + len(part) > bytes_total:
                 raise ServiceError(
                     413, f"more bytes came than the {bytes_total} that were announced"
                 )
+            waiting += part
             if len(waiting) >= CHUNK_BYTES:
-                first += await run_in_threadpool(stream.write, bytes(waiting))
-                waiting.clear()
+                # Let go before they are written: a full disk must not have them written twice.
+                full, waiting = waiting, bytearray()
+                first += await run_in_threadpool(_write, stream, full)
     finally:
-        await run_in_threadpool(_close, stream, bytes(waiting))
+        await run_in_threadpool(_close, stream, waiting)
     return first + len(waiting)
 
 
@@ -61,9 +63,10 @@ async def finished_sha256(path: Path, bytes_total: int) -> str:
     return await run_in_threadpool(_sha256, path)
 
 
-def _open(path: Path, first: int) -> BinaryIO:
+def _open(path: Path, first: int) -> FileIO:
     path.parent.mkdir(parents=True, exist_ok=True)
-    stream = path.open("ab")
+    # Unbuffered, so that the file's size is what has arrived, whatever happens.
+    stream = path.open("ab", buffering=0)
     try:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         offset = os.fstat(stream.fileno()).st_size
@@ -82,9 +85,17 @@ def _open(path: Path, first: int) -> BinaryIO:
     return stream
 
 
-def _close(stream: BinaryIO, rest: bytes) -> None:
+def _write(stream: FileIO, data: bytearray) -> int:
+    """Write all bytes and return how many; a system may take a part of them at a time."""
+    left = memoryview(data)
+    while left:
+        left = left[stream.write(left) :]
+    return len(data)
+
+
+def _close(stream: FileIO, rest: bytearray) -> None:
     with stream:
-        stream.write(rest)
+        _write(stream, rest)
 
 
 def _sha256(path: Path) -> str:

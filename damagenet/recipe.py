@@ -65,6 +65,7 @@ def check_choice(
     table: Mapping[str, Callable[..., object]],
     *,
     hidden: Collection[str] = (),
+    more: Collection[str] = (),
 ) -> None:
     """Check a choice against the table of makers that it is looked up in.
 
@@ -73,6 +74,7 @@ def check_choice(
         choice: Name and parameters.
         table: Maker by name; its arguments are the parameters.
         hidden: Arguments of the makers that no recipe sets.
+        more: Parameters that are no arguments of the maker: whoever calls it takes them out.
 
     Raises:
         ConfigError: If the name or a parameter is unknown, or a word stands for a number.
@@ -81,14 +83,15 @@ def check_choice(
         hint, choices = meant(choice.name, table), ", ".join(sorted(table))
         raise ConfigError(f"unknown {what} {choice.name!r}{hint}; choose one of: {choices}")
     arguments = inspect.signature(table[choice.name]).parameters
-    allowed = [name for name in arguments if name not in hidden]
+    allowed = [*(name for name in arguments if name not in hidden), *more]
     for name, value in choice.parameters.items():
         if name not in allowed:
             takes = ", ".join(allowed) or "none"
             raise ConfigError(
                 f"{what} {choice.name!r} has no parameter {name!r}; it takes: {takes}"
             )
-        if isinstance(arguments[name].default, int | float) and isinstance(value, str):
+        numeric = name in arguments and isinstance(arguments[name].default, int | float)
+        if numeric and isinstance(value, str):
             raise ConfigError(f"{what} {choice.name!r}: {name} must be a number, got {value!r}")
 
 
@@ -192,7 +195,11 @@ class TrainingSettings(Settings):
     """Factor on the learning rate for each stage from the head backwards; 1 trains all alike."""
     freeze_stages: int = Field(0, ge=0)
     """The first so many stages keep the weights they started from, and their batch norms rest."""
+    reinit: Choice = Choice(name="none")
+    """Layers that start anew: `layerwise` trains in `rounds`, each keeping more `blocks` from the
+    image on; `head` starts the head anew `every` so many epochs."""
     epochs: int = Field(20, ge=1)
+    """Length of the training; of each round, where `reinit` makes rounds."""
     batch_size: int = Field(64, ge=1)
     seed: int = Field(0, ge=0, lt=2**32)
     """Same seed, same machine and same number of threads: same weights."""

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from models.activations import ActivationMaker
+from models.residual import Sum
 
 SMALLEST_PX = 32
 
@@ -24,11 +25,13 @@ class ResidualBlock(nn.Module):
             nn.BatchNorm2d(inner),
         )
         self.shortcut = shortcut(channels_in, inner, stride)
+        self.join = Sum()
         self.activation = make(channels)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Return (N, channels, H / stride, W / stride)."""
-        result: torch.Tensor = self.activation(self.residual(features) + self.shortcut(features))
+        joined = self.join(self.residual, features, self.shortcut(features))
+        result: torch.Tensor = self.activation(joined)
         return result
 
 
@@ -41,7 +44,8 @@ def shortcut(channels_in: int, channels: int, stride: int) -> nn.Module:
     """Return the identity, or average pooling and a 1x1 convolution (arXiv:1812.01187)."""
     if stride == 1 and channels_in == channels:
         return nn.Identity()
-    pool = nn.AvgPool2d(stride) if stride > 1 else nn.Identity()
+    # Odd sides are rounded up, as the convolutions of the branch do.
+    pool = nn.AvgPool2d(stride, ceil_mode=True) if stride > 1 else nn.Identity()
     return nn.Sequential(pool, convolution(channels_in, channels, size=1), nn.BatchNorm2d(channels))
 
 

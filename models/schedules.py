@@ -63,9 +63,26 @@ def step(
     return LambdaLR(optimizer, lambda done: gamma ** (done // width))
 
 
+def milestones(
+    optimizer: Optimizer, steps: int, *, at: str | float = "0.5, 0.75", gamma: float = 0.1
+) -> LRScheduler:
+    """Multiply the learning rate by `gamma` at each of the shares of the steps named in `at`."""
+    marks = [_share(word) * steps for word in str(at).split(",")]
+    return LambdaLR(optimizer, lambda done: gamma ** sum(done >= round(mark) for mark in marks))
+
+
+def inverse_time(optimizer: Optimizer, steps: int, *, halved: float = 0.5) -> LRScheduler:
+    """Divide by 1 + t / T, T the share `halved` of the steps (arXiv:2212.14718)."""
+    if halved <= 0:
+        raise ConfigError(f"schedule parameter halved must be above 0, got {halved}")
+    return LambdaLR(optimizer, lambda done: 1 / (1 + done / (halved * steps)))
+
+
 SCHEDULES: dict[str, Callable[..., LRScheduler]] = {
     "constant": constant,
     "cosine": cosine,
+    "milestones": milestones,
+    "inverse_time": inverse_time,
     "one_cycle": one_cycle,
     "step": step,
 }
@@ -92,3 +109,16 @@ def build_schedule(choice: Choice, optimizer: Optimizer, *, steps: int) -> LRSch
 def _check_share(name: str, value: float) -> None:
     if not 0 <= value <= 1:
         raise ConfigError(f"schedule parameter {name} must be within 0..1, got {value}")
+
+
+def _share(word: str) -> float:
+    try:
+        share = float(word)
+    except ValueError:
+        share = math.nan
+    if not 0 < share < 1:
+        raise ConfigError(
+            "schedule parameter at must hold shares between 0 and 1 with commas, as in "
+            f"'0.3, 0.6, 0.8', got {word.strip()!r}"
+        )
+    return share

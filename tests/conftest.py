@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from data_prep.harvey import HarveyTiles
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Before torch is loaded: there is a process for each core, and a second thread of each would
+    # only wait for the core of another.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")

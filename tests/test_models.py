@@ -10,7 +10,7 @@ from models.activations import ACTIVATIONS, Activation
 from models.classifier import Classifier
 from models.factory import ARCHITECTURES, build_network
 from models.optimisers import build_optimizer, parameter_roles
-from models.schedules import SCHEDULES, build_schedule
+from models.schedules import SCHEDULES, build_schedule, check_schedule
 
 MEAN, STD = (100.0, 110.0, 90.0), (40.0, 50.0, 60.0)
 
@@ -108,12 +108,12 @@ def test_a_network_with_parameters_per_pixel_refuses_images_of_another_size():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"architecture": "resnet"}, "unknown architecture 'resnet'; choose one of: cao_choe, com"),
+        ({"architecture": "resnet"}, "unknown architecture 'resnet'; choose one of: .*compact_"),
         ({"architecture": {"name": "compact_resnet", "widht": 8}}, "no parameter 'widht'"),
         ({"architecture": {"name": "compact_resnet", "width": 9999}}, r"within 8\.\.256, got 9999"),
         ({"architecture": {"name": "compact_resnet", "width": 9.5}}, "must be a whole number"),
         ({"architecture": {"name": "compact_resnet", "dropout": 1.0}}, r"within 0\.0\.\.0\.95"),
-        ({"init": "autoinit2"}, "unknown init 'autoinit2'; choose one of: default, he, xavier"),
+        ({"init": "uniform"}, "unknown init 'uniform'; choose one of: autoinit, default, h"),
         ({"init": {"name": "xavier", "gian": 2}}, "no parameter 'gian'; it takes: gain"),
         ({"regulariser": "depth"}, "unknown regulariser 'depth'; choose one of: none"),
     ],
@@ -147,15 +147,36 @@ def test_weight_decay_reaches_kernels_only_and_activations_have_their_own_rate()
     assert len(roles.activations) == 9
 
 
+def rates(schedule: Choice, *, steps: int) -> list[float]:
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
+    made = build_schedule(schedule, optimizer, steps=steps)
+    found = []
+    for _ in range(steps):
+        found.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        made.step()
+    return found
+
+
 @pytest.mark.parametrize("name", sorted(SCHEDULES))
 def test_every_schedule_keeps_the_rate_positive_and_at_most_the_given_one(name):
-    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
-    schedule = build_schedule(Choice(name=name), optimizer, steps=50)
-    rates = []
-    for _ in range(50):
-        rates.append(optimizer.param_groups[0]["lr"])
-        optimizer.step()
-        schedule.step()
-    assert max(rates) == pytest.approx(0.1)
-    assert min(rates) > 0
-    assert name == "constant" or rates[-1] < 0.02
+    found = rates(Choice(name=name), steps=50)
+    assert max(found) == pytest.approx(0.1)
+    assert min(found) > 0
+    # One keeps the rate, and one has lowered it to a third by then.
+    assert name in {"constant", "inverse_time"} or found[-1] < 0.02
+
+
+def test_milestones_lower_the_rate_after_their_shares_of_the_steps():
+    paper = Choice(name="milestones", parameters={"at": "0.3, 0.6, 0.8", "gamma": 0.2})
+    expected = [0.1] * 60 + [0.02] * 60 + [0.004] * 40 + [0.0008] * 40
+    assert rates(paper, steps=200) == pytest.approx(expected)
+    once = Choice(name="milestones", parameters={"at": 0.5})
+    assert rates(once, steps=4) == pytest.approx([0.1, 0.1, 0.01, 0.01])
+
+
+@pytest.mark.parametrize(("at", "word"), [("0.3, half", "half"), ("0.3, 1", "1"), ("", ""), (0, 0)])
+def test_milestones_beyond_the_training_are_refused(at, word):
+    choice = Choice(name="milestones", parameters={"at": at})
+    with pytest.raises(ConfigError, match=f"must hold shares between 0 and 1 .* got '{word}'"):
+        check_schedule(choice)

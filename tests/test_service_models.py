@@ -5,6 +5,7 @@ import shutil
 from fastapi.testclient import TestClient
 from test_service_keys import app_with_a_door
 
+from api.store.jobs import NewJob
 from damagenet.bundle import read_card, shipped_bundles, weights_folder
 
 
@@ -69,6 +70,33 @@ def test_a_model_that_cannot_be_read_is_listed_as_broken_and_spoils_no_other(tmp
     assert models["half"]["problem"] == "bundle half lacks model.safetensors: copy it again, whole"
     assert models["odd"]["problem"].startswith("card card.json is not readable JSON")
     assert str(tmp_path) not in answer.text
+
+
+def test_a_caller_deletes_own_models_only_and_none_that_a_job_needs(tmp_path):
+    app = app_with_a_door(tmp_path, require_keys=True)
+    service = app.state.service
+    mine, other = service.keys.add("mine"), service.keys.add("other")
+    shutil.copytree(weights_folder() / "harvey", tmp_path / "models" / "house")
+    own = tmp_path / "models" / mine.id
+    shutil.copytree(weights_folder() / "harvey", own / "event")
+    needed = NewJob(
+        id="0" * 32, process="assess", owner=mine.id, options={"model": "event"}, inputs={}
+    )
+    service.jobs.create(needed)
+    with TestClient(app) as client:
+
+        def delete(name, key):
+            return client.delete(f"/v1/models/{name}", headers={"X-API-Key": key.text})
+
+        assert delete("event", other).status_code == 404
+        assert delete("house", mine).status_code == delete("harvey", mine).status_code == 403
+        waited_for = delete("event", mine)
+        assert (waited_for.status_code, needed.id in waited_for.json()["detail"]) == (409, True)
+        service.jobs.dismiss(needed.id, mine.id)
+        assert delete("event", mine).status_code == 204
+        assert delete("event", mine).status_code == 404
+    assert list(own.iterdir()) == []
+    assert (tmp_path / "models" / "house" / "card.json").is_file()
 
 
 def test_an_added_model_cannot_take_the_name_of_a_shipped_one(tmp_path):

@@ -1,5 +1,6 @@
 """Bytes on their way in: limits, broken lines, parts, and an API whose memory stays small."""
 
+import errno
 import hashlib
 import http.client
 import json
@@ -8,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 from fastapi.testclient import TestClient
+from python_multipart.multipart import MultipartParser
 from service import LAPTOP, children, client_of, memory_bytes, serve, until
 
 from data_prep.synthetic import MadeScene, make_scene
@@ -73,6 +75,44 @@ def test_a_file_in_parts_goes_on_after_a_break_and_becomes_a_job(client, scene):
     address = job.headers["location"]
     assert [client.delete(address).status_code for _ in range(3)] == [200, 200, 404]
     assert client.get(f"{UPLOADS}/{upload_id}").status_code == 404
+
+
+def test_more_than_was_announced_is_refused_and_what_came_before_stays(client, tmp_path):
+    content = bytes(range(200))
+    upload_id = announce(client, "scene.tif", content)
+    put(client, upload_id, content, 0, 49)
+    longer = client.put(
+        f"{UPLOADS}/{upload_id}",
+        content=content[50:],
+        headers={"Content-Range": f"bytes 50-99/{len(content)}"},
+    )
+    assert longer.status_code == 413
+    assert client.get(f"{UPLOADS}/{upload_id}").json()["offset"] == 50
+    assert put(client, upload_id, content, 50, 199).json()["offset"] == 200
+    assert (tmp_path / "service" / "uploads" / upload_id).read_bytes() == content
+
+
+def test_a_full_disk_is_said_and_the_upload_goes_on_later(client, tmp_path):
+    content = bytes(2 * MIB)
+    upload_id = announce(client, "scene.tif", content)
+    place = tmp_path / "service" / "uploads" / upload_id
+    place.parent.mkdir(exist_ok=True)
+    place.symlink_to("/dev/full")
+    full = put(client, upload_id, content, 0, len(content) - 1)
+    assert (full.status_code, full.headers["content-type"]) == (507, "application/problem+json")
+    assert "disk is full" in full.json()["detail"]
+    place.unlink()
+    assert put(client, upload_id, content, 0, len(content) - 1).json()["offset"] == len(content)
+
+
+def test_a_full_disk_keeps_nothing_of_a_form(client, tmp_path, monkeypatch):
+    def no_room(self, data):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(MultipartParser, "write", no_room)
+    answer = client.post("/v1/assessments", files={"image": ("scene.tif", b"II*\0")})
+    assert answer.status_code == 507
+    assert list((tmp_path / "service" / "jobs").glob("*")) == []
 
 
 def test_a_wrong_hash_is_told(client):

@@ -14,11 +14,12 @@ from made_tiles import make_recipe, make_tiles
 from damagenet.bundle import load_bundle
 from damagenet.config import make_settings
 from damagenet.errors import BundleError, ConfigError, DataError, LeakError, OutputError
-from damagenet.recipe import Choice, Recipe
+from damagenet.recipe import Choice, ModelSettings, Recipe
 from damagenet.training.data import pixel_statistics
 from damagenet.training.lightning_module import DamageModule
-from damagenet.training.losses import build_loss
+from damagenet.training.losses import Outcome, build_loss
 from damagenet.training.train import train
+from models.factory import build_network
 
 
 def trained(out, recipe=None, **options):
@@ -201,7 +202,7 @@ def test_a_folder_from_before_a_setting_existed_is_still_known(tmp_path):
         ({"model": {"activation": "rleu"}}, r"unknown activation 'rleu' \(did you mean 'relu'\?\)"),
         (
             {"model": {"init": "hee"}},
-            r"unknown init 'hee' \(did you mean 'he'\?\); choose one of: default",
+            r"unknown init 'hee' \(did you mean 'he'\?\); choose one of: autoinit",
         ),
         ({"model": {"init": {"name": "xavier", "gain": "x"}}}, "gain must be a number, got 'x'"),
         ({"model": {"regulariser": "depth"}}, "model.regulariser: unknown regulariser 'depth'"),
@@ -289,7 +290,9 @@ def test_label_smoothing_and_positive_weight_are_those_of_the_formula():
     choice = Choice(name="bce", parameters={"label_smoothing": 0.2, "positive_weight": 3.0})
     p, smooth = logits.sigmoid(), torch.tensor([0.9, 0.1])
     expected = -(3 * smooth * p.log() + (1 - smooth) * (1 - p).log()).mean()
-    assert build_loss(choice)(logits, labels) == pytest.approx(float(expected))
+    network = build_network(ModelSettings(), pixel_mean=(0, 0, 0), pixel_std=(1, 1, 1))
+    outcome = Outcome(images=[], features=torch.empty(2, 0), logits=logits)
+    assert build_loss(choice)(network)(outcome, labels) == pytest.approx(float(expected))
 
 
 def test_a_loaded_bundle_is_in_evaluation_mode(bundle):

@@ -7,15 +7,17 @@ from pydantic import Field
 
 from api.callers import Caller
 from api.guard import caller
-from api.model_list import FoundModel, find_models
-from api.problems import not_found, problems
+from api.model_list import FoundModel, delete_adapted, find_models
+from api.problems import ServiceError, not_found, problems
 from api.routes import service_of
 from api.schemas import Answer
+from api.service import Service
 from damagenet.card import Calibration, Card, ChipGround, Event, Score
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 
 Reader = Annotated[Caller, Depends(caller("read"))]
+Writer = Annotated[Caller, Depends(caller("write"))]
 
 
 class Training(Answer):
@@ -88,9 +90,33 @@ def list_models(request: Request, caller: Reader) -> ModelList:
 @router.get("/{name}", summary="One model", responses=problems(404))
 def get_model(request: Request, caller: Reader, name: str) -> Model:
     """Say what a model is and how good it was measured to be."""
-    for one in find_models(service_of(request).folders, caller.owner):
+    return _model(_find(service_of(request), caller, name))
+
+
+@router.delete(
+    "/{name}", status_code=204, summary="Delete a model of yours", responses=problems(403, 404, 409)
+)
+def delete_model(request: Request, caller: Writer, name: str) -> None:
+    """Delete a model that you made by adapting; assessments that were made with it stay."""
+    service = service_of(request)
+    found = _find(service, caller, name)
+    if found.origin != "adapted":
+        raise ServiceError(
+            403, f"{name} is no model of yours: only what you made by adapting can be deleted"
+        )
+    using = [
+        job.id for job in service.jobs.waiting(caller.owner) if job.options.get("model") == name
+    ]
+    if using:
+        raise ServiceError(409, f"job {using[0]} needs {name}: wait for its end, or dismiss it")
+    delete_adapted(service.folders, caller.owner, name)
+
+
+def _find(service: Service, caller: Caller, name: str) -> FoundModel:
+    """Return a model that a caller may ask for; raise ServiceError 404 where there is none."""
+    for one in find_models(service.folders, caller.owner):
         if one.name == name:
-            return _model(one)
+            return one
     raise not_found("model of that name")
 
 

@@ -145,11 +145,11 @@ class JobStore:
         more = len(jobs) > limit
         return JobsPage(jobs=jobs[:limit], cursor=cursor_at(jobs[limit - 1]) if more else None)
 
-    def count_waiting(self, owner: str) -> int:
-        """Return how many jobs of a caller wait or run."""
-        waiting = select(func.count()).where(Job.owner == owner, Job.status.in_(WAITING))
+    def waiting(self, owner: str) -> list[Job]:
+        """Return the jobs of a caller that wait or run, in no order."""
+        chosen = select(Job).where(Job.owner == owner, Job.status.in_(WAITING))
         with self.database.transaction() as session:
-            return session.scalar(waiting) or 0
+            return list(session.scalars(chosen))
 
     def dismiss(self, job_id: str, owner: str) -> Job:
         """Stop a job that waits or runs; one that has ended stays as it is.

@@ -1,5 +1,7 @@
 """Whether a recipe can be trained at all: every name and value, before any data is read."""
 
+import logging
+
 from damagenet.bundle import read_card
 from damagenet.config import setting
 from damagenet.errors import ConfigError
@@ -9,10 +11,18 @@ from damagenet.training.losses import build_loss
 from data_prep.augmentation import build_augmentation
 from data_prep.splits import check_boxes, check_split
 from models.activations import activation_maker
-from models.architectures import REPLACING
-from models.factory import as_built, check_model
-from models.optimisers import check_optimizer
+from models.architectures import REPLACING, find_architecture
+from models.capsules.mocapsnet import steps_backwards
+from models.capsules.momentum import EXACT_GAMMA, EXACT_STEPS
+from models.compatibility import check_compatible
+from models.factory import as_built, check_model, outline
+from models.optimisers import build_optimizer, check_optimizer
+from models.reinit import HeadOnly, Layerwise, blocks, find_reinit
 from models.schedules import check_schedule
+from models.stages import freeze
+from models.standardise import entering_channels
+
+log = logging.getLogger(__name__)
 
 
 def check_recipe(recipe: Recipe) -> None:
@@ -25,6 +35,7 @@ def check_recipe(recipe: Recipe) -> None:
     """
     data, training = recipe.data, recipe.training
     check_model(recipe.model)
+    _check_precision(recipe)
     if is_solver(training.optimizer):
         _check_solved(recipe)
     else:
@@ -41,7 +52,22 @@ def check_recipe(recipe: Recipe) -> None:
         check_split(data.split)
     with setting("data.exclude_ground"):
         check_boxes(data.exclude_ground)
+    check_compatible(recipe)
     _check_transfer(recipe)
+    _check_capsules(recipe)
+    _check_noisy_layers(recipe)
+    with setting("training.reinit"):
+        _check_reinit(recipe)
+
+
+def _check_precision(recipe: Recipe) -> None:
+    """Refuse what no test shows to leave the gradients of spikes as they are."""
+    precision = recipe.training.precision
+    if find_architecture(recipe.model.architecture).family == "spiking" and precision == "16-mixed":
+        raise ConfigError(
+            f"training.precision {precision} is not tested for the spiking network "
+            f"{recipe.model.architecture.name!r}: choose 32 or bf16-mixed"
+        )
 
 
 STEPPED = (
@@ -50,6 +76,7 @@ STEPPED = (
     "activation_lr",
     "layer_decay",
     "freeze_stages",
+    "reinit",
     "epochs",
     "batch_size",
     "precision",
@@ -106,6 +133,11 @@ def _check_transfer(recipe: Recipe) -> None:
             f"model.init is {_in_words(model.init)} but model.weights already gives the start: "
             "leave one out"
         )
+    if transfer == "linear_probe" and model.regulariser != Choice(name="none"):
+        raise ConfigError(
+            f"model.regulariser is {_in_words(model.regulariser)} but training.transfer is "
+            "linear_probe, in which the features rest: leave it out, or choose finetune"
+        )
     if model.from_imagenet:
         changed = _in_words(model.activation) if model.activation.name != DEFAULT else None
     else:
@@ -136,6 +168,54 @@ def _check_frozen(recipe: Recipe) -> None:
             )
 
 
+def _check_noisy_layers(recipe: Recipe) -> None:
+    """Refuse noise for layers that a network lacks, or that rest."""
+    training = recipe.training
+    if not {"first_fraction", "layers"} & training.optimizer.parameters.keys():
+        return
+    network = outline(recipe.model)
+    freeze(network, training.freeze_stages)
+    if training.transfer == "linear_probe":
+        network.features.requires_grad_(False)
+    with setting("training.optimizer"):
+        build_optimizer(training.optimizer, network, steps=1)
+
+
+def _check_reinit(recipe: Recipe) -> None:
+    training = recipe.training
+    plan = find_reinit(training.reinit)
+    if isinstance(plan, Layerwise):
+        if training.transfer != "scratch":
+            raise ConfigError(
+                f"layerwise starts layers anew, but training.transfer is {training.transfer}, "
+                "which starts from given weights: choose scratch"
+            )
+        network = outline(recipe.model)
+        names = plan.standardised(blocks(network, plan.blocks), plan.rounds - 1)
+        if names:
+            entering_channels(network, names)
+    if isinstance(plan, HeadOnly):
+        _check_head_restarts(training, plan.every)
+
+
+def _check_head_restarts(training: TrainingSettings, every: int) -> None:
+    if training.transfer == "linear_probe":
+        raise ConfigError(
+            "head starts anew what alone is trained, as training.transfer is linear_probe: choose "
+            "finetune or scratch, or leave training.reinit out"
+        )
+    if every >= training.epochs:
+        raise ConfigError(
+            f"every is {every}, so that within {training.epochs} epochs no head starts anew: "
+            "choose a smaller number"
+        )
+    if training.average_weights:
+        raise ConfigError(
+            "head would be averaged with the heads before it, as training.average_weights is "
+            f"{training.average_weights}: set it to 0"
+        )
+
+
 def _changed_activation(model: ModelSettings, weights: str) -> str | None:
     """Return the model's activation where the weights are of another one.
 
@@ -160,6 +240,33 @@ def _changed_activation(model: ModelSettings, weights: str) -> str | None:
                 "name the same"
             )
     return _in_words(own.activation)
+
+
+def _check_capsules(recipe: Recipe) -> None:
+    """Refuse capsules without their loss, and numbers too coarse for them."""
+    choice, training = recipe.model.architecture, recipe.training
+    if find_architecture(choice).family != "capsules":
+        return
+    if training.loss.name != "margin":
+        raise ConfigError(
+            f"training.loss is {training.loss.name!r}, and model.architecture {choice.name!r} "
+            "says a class by the length of its capsule: set training.loss to margin"
+        )
+    backwards = steps_backwards(choice.parameters)
+    if backwards is None:
+        return
+    if training.precision != "32":
+        raise ConfigError(
+            f"training.precision is {training.precision}, too coarse to compute the activations of "
+            f"{choice.name!r} backwards: set it to 32, or model.architecture.reversible to false"
+        )
+    steps, gamma = backwards
+    if gamma < EXACT_GAMMA or steps > EXACT_STEPS:
+        log.warning(
+            "%s computes %d steps backwards with gamma %s: below %s, or beyond %d steps, rounding "
+            "may spoil the gradients",
+            *(choice.name, steps, gamma, EXACT_GAMMA, EXACT_STEPS),
+        )
 
 
 def _shape(architecture: Choice) -> Choice:

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import torch
 from lightning import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import nn
 from torchmetrics import MeanMetric, Metric, MetricCollection
 from torchmetrics.classification import BinaryAccuracy, BinaryAUROC, MulticlassAccuracy
 
 from damagenet.recipe import TrainingSettings
-from damagenet.training.losses import build_loss
+from damagenet.training.losses import Outcome, build_loss
 from models.activations import penalty
 from models.classifier import Classifier
 from models.optimisers import build_optimizer
@@ -38,7 +39,7 @@ class DamageModule(LightningModule):
         super().__init__()
         self.network = network
         self.settings = settings
-        self.loss = build_loss(settings.loss)
+        self.loss = build_loss(settings.loss)(network)
         self.train_loss = MeanMetric()
         self.validation_loss = MeanMetric()
         self.validation_scores = _validation_scores()
@@ -56,7 +57,7 @@ class DamageModule(LightningModule):
         """Return the mean loss of a batch, and what activations add to it."""
         del batch_index
         images, labels = batch
-        loss = self.loss(self.network(*images).squeeze(1).float(), labels)
+        loss = self.loss(self._outcome(images), labels)
         self.train_loss.update(loss.detach(), weight=len(labels))
         extra = penalty(self.network)
         return loss if extra is None else loss + extra
@@ -69,9 +70,9 @@ class DamageModule(LightningModule):
         """Add a batch to the validation scores."""
         del batch_index
         images, labels = batch
-        logits = self.network(*images).squeeze(1).float()
-        self.validation_loss.update(self.loss(logits, labels), weight=len(labels))
-        _update(self.validation_scores, logits, labels)
+        outcome = self._outcome(images)
+        self.validation_loss.update(self.loss(outcome, labels), weight=len(labels))
+        _update(self.validation_scores, outcome.logits, labels)
 
     def on_validation_epoch_end(self) -> None:
         """Log the validation scores, and say them in one line."""
@@ -87,18 +88,26 @@ class DamageModule(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return the optimiser and a schedule that steps once per batch."""
+        steps = int(self.trainer.estimated_stepping_batches)
         optimizer = build_optimizer(
             self.settings.optimizer,
             self.network,
             activation_lr=self.settings.activation_lr,
             layer_decay=self.settings.layer_decay,
+            steps=steps,
         )
-        steps = int(self.trainer.estimated_stepping_batches)
+        if beside := [*self.loss.parameters()] if isinstance(self.loss, nn.Module) else []:
+            optimizer.add_param_group({"params": beside})
         schedule = build_schedule(self.settings.schedule, optimizer, steps=steps)
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
+
+    def _outcome(self, images: Sequence[torch.Tensor]) -> Outcome:
+        features = self.network.embed(*images)
+        logits = self.network.head(features).squeeze(1).float()
+        return Outcome(images=images, features=features, logits=logits)
 
 
 def _validation_scores() -> MetricCollection:

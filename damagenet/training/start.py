@@ -11,6 +11,11 @@ from damagenet.training.data import TrainingData, pixel_statistics
 from models.activations import Activation
 from models.classifier import Classifier
 from models.factory import as_built, build_network, build_pretrained
+from models.standardise import add_standardisation
+from models.stochastic_depth import take_in_scaling, take_out_scaling
+
+BUILT_IN = ("architecture", "activation", "regulariser")
+"""Settings of a model that decide what its network is, whatever its weights."""
 
 
 def start_network(recipe: Recipe, data: TrainingData) -> Classifier:
@@ -54,10 +59,10 @@ def start_frozen(recipe: Recipe) -> Classifier:
 
 
 def _from_bundle(bundle: Bundle, model: ModelSettings) -> Classifier:
-    """Return a bundle's network, with other activations where the model asks for them."""
+    """Return a bundle's network, with the activation and the regulariser that the model has."""
     card = bundle.card
     own, theirs = as_built(model), as_built(card.model)
-    if (own.architecture, own.activation) == (theirs.architecture, theirs.activation):
+    if all(getattr(own, name) == getattr(theirs, name) for name in BUILT_IN):
         return bundle.network.train()
     network = build_network(
         model,
@@ -66,7 +71,10 @@ def _from_bundle(bundle: Bundle, model: ModelSettings) -> Classifier:
         inputs=card.inputs,
         size_px=card.chip.size_px,
     )
+    add_standardisation(network, card.standardised or {})
+    take_in_scaling(bundle.network)
     copy_weights(bundle.network, network)
+    take_out_scaling(network)
     return network
 
 

@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,6 +91,8 @@ def make_trainer(
     augmentation: Augmentation,
     hardware: Hardware,
     progress: bool,
+    skips_layers: bool = False,
+    more: Sequence[Callback] = (),
 ) -> Trainer:
     """Return a trainer that keeps its checkpoints and logs in `out`.
 
@@ -100,20 +102,24 @@ def make_trainer(
         augmentation: Seeded anew each epoch.
         hardware: Devices and machines.
         progress: Whether a bar is drawn on stderr.
+        skips_layers: Whether layers may go without a gradient, for which processes that train
+            together must not wait.
+        more: What else takes part in the training.
     """
+    together = "ddp_find_unused_parameters_true" if skips_layers else "ddp"
     return Trainer(
         max_epochs=settings.epochs,
         precision=settings.precision,
         devices=hardware.devices,
         num_nodes=hardware.nodes,
-        strategy="ddp" if hardware.processes > 1 else "auto",
+        strategy=together if hardware.processes > 1 else "auto",
         # Some backbones pool in a way that has no repeatable kernel on a GPU: they warn.
         deterministic="warn" if torch.cuda.is_available() else False,
         logger=[
             CSVLogger(out / LOGS, name="csv"),
             TensorBoardLogger(out / LOGS, name="tensorboard"),
         ],
-        callbacks=_callbacks(settings, out, augmentation, progress=progress),
+        callbacks=[*more, *_callbacks(settings, out, augmentation, progress=progress)],
         enable_progress_bar=progress,
         enable_model_summary=False,
         num_sanity_val_steps=0,

@@ -39,6 +39,7 @@ class Backbone:
         smallest_px: Images with a shorter side are refused.
         fixed_px: Side that images are resized to inside, unless another is asked for; None where
             the network takes any size.
+        residual: Whether it is made of blocks that `residual_blocks` knows.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Backbone:
     weights: Mapping[str, PixelStatistics]
     smallest_px: int
     fixed_px: int | None = None
+    residual: bool = False
 
     def weights_name(self, asked: str | None) -> str:
         """Return the name of the weights asked for, or of the usual ones.

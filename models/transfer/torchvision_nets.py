@@ -13,6 +13,7 @@ from damagenet.errors import BundleError, ConfigError
 from models.transfer.backbone import Backbone, PixelStatistics
 from models.transfer.checkpoint import State, fetch, read_state
 from models.transfer.head import without_head
+from models.transfer.residual_blocks import is_resnet
 
 SMALLEST_PX = 32
 SIZE_ARGUMENTS: dict[str, Callable[[int], dict[str, object]]] = {
@@ -59,6 +60,7 @@ def torchvision_backbone(name: str) -> Backbone:
         weights={key: _pixels(name, entry) for key, entry in trained.items()},
         smallest_px=max(SMALLEST_PX, smallest),
         fixed_px=table.DEFAULT.transforms().crop_size[0] if fixed else None,
+        residual=is_resnet(name),
     )
 
 
