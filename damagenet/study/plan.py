@@ -11,6 +11,7 @@ from damagenet.errors import ConfigError
 from damagenet.recipe import Recipe, TrainingSettings
 from damagenet.study.rows import Row
 from damagenet.study.settings import LR, StudySettings, Variant
+from models.reinit import Layerwise, find_reinit
 
 KEY_DIGITS = 16
 APART: Mapping[str, bool | set[str]] = {
@@ -199,12 +200,12 @@ def variant_run_count(settings: StudySettings, variant: Variant, rows: Mapping[s
 
 
 def epochs_in_all(training: TrainingSettings) -> int:
-    """Return how often a training goes through its tiles.
+    """Return how often a training goes through its tiles, all rounds together.
 
-    A method that trains several times over, as re-initialisation in rounds does, must be counted
-    here, so that a study says what it cost.
+    A method that trains several times over must be counted here, so that a study says what it cost.
     """
-    return training.epochs
+    reinit = find_reinit(training.reinit)
+    return training.epochs * (reinit.rounds if isinstance(reinit, Layerwise) else 1)
 
 
 def step_count(training: TrainingSettings, tiles: int) -> int:
