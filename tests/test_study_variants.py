@@ -243,3 +243,13 @@ def test_changes_by_dotted_name_keep_the_rest_as_it_was_given():
         ConfigError, match=r"set: unknown setting 'model.init.gain.x'|set: model.in"
     ):
         with_changes(recipe, {"model.init.gain": [1]}, source="set")
+
+
+def test_a_training_in_rounds_is_counted_round_by_round():
+    rounds = {"label": "rounds", "set": {"training.reinit": {"name": "layerwise", "rounds": 4}}}
+    study = make_variants(PLAIN, rounds)
+    check_study(study)
+    assert {cost.variant: cost.budget for cost in summarise(study, []).costs} == {
+        "plain": 1,
+        "rounds": 4,
+    }
