@@ -65,7 +65,7 @@ def command(
     into: Into = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare activations, or any other settings, on the same tiles, seeds and steps.
+    """Compare activations, or any other settings, on equal terms.
 
     Each finished run is a row of OUT/runs.csv; the same command goes on after an interruption,
     and several may work in one folder.
