@@ -2,8 +2,8 @@
 
     python benchmarks/explanations.py [--tiles data/harvey] [--chips 16]
 
-Adebayo et al. 2018, arXiv:1810.03292: from the head downwards layer after layer is drawn anew. A map
-that stays the same was never about the verdict. Prints the mean Spearman correlation of the maps.
+Adebayo et al. 2018, arXiv:1810.03292: from the head downwards layer after layer is drawn anew. A
+map that stays the same was never about the verdict. Prints the mean rank correlation of the maps.
 """
 
 import argparse

@@ -1,5 +1,6 @@
 """The methods that explain: their rules on small networks, and what they refuse."""
 
+import copy
 from collections import OrderedDict
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ import torch
 from captum.attr import Deconvolution, GuidedBackprop, LayerGradCam, Saliency
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import spearmanr
 from tiny_run import SIZE_PX, make_bundle
 from torch import nn
 
@@ -391,3 +393,30 @@ def test_a_transformer_has_no_map_late_in_it():
     network = build_network(model, pixel_mean=(127.0,) * 3, pixel_std=(64.0,) * 3, size_px=32)
     with pytest.raises(ConfigError, match="needs a map that is left late in the network"):
         map_layer(log_odds(network.eval()), (chips(1, 32),))
+
+
+def test_without_what_was_learned_little_of_a_map_is_left_but_edges():
+    # Adebayo et al. 2018; benchmarks/explanations.py has it for real tiles and every depth.
+    bundle = load_bundle("harvey")
+    network = copy.deepcopy(bundle.network)
+    torch.manual_seed(1)
+    for layer in (*network.features.stage3.modules(), network.head):
+        if hasattr(layer, "reset_parameters"):
+            layer.reset_parameters()
+    blocks = np.random.default_rng(0).integers(60, 160, (4, 3, 16, 16), dtype=np.uint8)
+    images = blocks.repeat(8, axis=2).repeat(8, axis=3)
+    learned, drawn = (
+        Explainer(one, METHOD_NAMES, device="cpu", asked=Asked(steps=8))
+        for one in (bundle, replace(bundle, network=network))
+    )
+    alike = {}
+    for name in METHOD_NAMES:
+        pairs = zip(
+            learned.explain(name, (images,)).maps[0],
+            drawn.explain(name, (images,)).maps[0],
+            strict=True,
+        )
+        alike[name] = np.mean([spearmanr(a.ravel(), b.ravel()).statistic for a, b in pairs])
+    assert alike["guided_backprop"] > 0.5
+    assert abs(alike["grad_cam"]) < 0.4
+    assert abs(alike["integrated_gradients"]) < 0.4

@@ -239,8 +239,8 @@ METHODS: dict[MethodName, Method] = {
     "guided_backprop": Method(
         title="Guided backpropagation (edge evidence)",
         meaning="which edges and textures the network responds to",
-        caution="Edge evidence only: it looks sharp and hardly depends on the verdict, or even on "
-        "what was learned. Read it beside a map of the class.",
+        caution="Edge evidence only: it looks sharp, and stays much the same when the layers that "
+        "decide are made random. Read it beside a map of the class.",
         unit="log-odds per grey level, largest of the bands",
         signed=False,
         prepare=prepare_guided,
