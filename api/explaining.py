@@ -85,7 +85,6 @@ def explanation(
                 scene=shown.folder.inputs("image") / scene.name,
                 pre=None if before is None else shown.folder.inputs("pre") / before,
             ),
-            bundle=predictor.bundle,
             predictor=predictor,
         )
     except DamageNetError as err:

@@ -224,6 +224,7 @@ def test_chips_of_a_pair_have_their_picture_before_by_name(tmp_path, pair_bundle
 
 def test_what_cannot_be_explained_is_refused_before_anything_is_written(tmp_path, bundle):
     scene = make_scene(tmp_path / "scene.tif", columns=2, rows=2)
+    far = make_buildings(tmp_path / "far.gpkg", [pixel_box(900, 900, 8, 8)])
     chip, out = tmp_path / "chip.png", tmp_path / "out"
     Image.new("RGB", (SIZE_PX, SIZE_PX)).save(chip)
     small = tmp_path / "small.png"
@@ -231,9 +232,17 @@ def test_what_cannot_be_explained_is_refused_before_anything_is_written(tmp_path
     for paths, options, error, told in (
         ([scene, chip], {}, ConfigError, "is a chip of this model and .* is none"),
         ([chip], {"limit": 3}, ConfigError, "--limit is for scenes, and chips were named"),
+        ([chip], {"pictures": 3}, ConfigError, "--pictures is for scenes"),
         ([chip], {"pre": scene}, ConfigError, "model .* takes one picture"),
         ([scene], {"units": "r0000c0000,x1"}, ConfigError, "units: x1 is not on this scene"),
         ([scene], {"layer": "features.pool"}, ConfigError, "gives no map"),
+        (
+            [scene],
+            {"layer": "features.stage1", "method": "integrated_gradients"},
+            ConfigError,
+            "--layer features.stage1 is for grad_cam",
+        ),
+        ([scene], {"buildings": far}, SceneError, "of 0 units there none could be judged"),
         ([scene], {"pre": chip}, ConfigError, "takes one picture"),
         ([small], {}, SceneError, "has no CRS"),
     ):

@@ -57,6 +57,8 @@ def explain_inputs(
         FootprintError: If the buildings cannot be used.
         OutputError: If something cannot be written.
     """
+    if options.layer is not None and "grad_cam" not in options.method:
+        raise ConfigError(f"--layer {options.layer} is for grad_cam: ask for it, or leave it out")
     bundle = load_bundle(options.looking.bundle)
     predictor = Predictor(bundle, device=options.device, batch_size=options.batch_size)
     asked = Asked(layer=options.layer, steps=options.steps, batch_size=predictor.batch_size)
@@ -117,7 +119,10 @@ def _explain_scenes(
     return Explained(page=out / PAGE, scenes=tuple(done), chips=0, notes=tuple(notes))
 
 
-SCENE_ONLY = ("buildings", "id_field", "units", "limit", "stride", "bands", "pixel_size")
+SCENE_ONLY = (
+    *("buildings", "id_field", "units", "limit", "pictures", "stride"),
+    *("bands", "pixel_size", "allow_driver", "force_coarse"),
+)
 """Options that say nothing of chips."""
 
 

@@ -1,7 +1,7 @@
 """Maps of chips laid together on a scene's grid: a raster that lies on the map, built on disk."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from math import ceil, sqrt
 from pathlib import Path
 
@@ -133,8 +133,7 @@ def _create(
         profile["crs"] = scene.crs
     if scene.transform != Affine.identity():
         profile["transform"] = scene.transform
-    with ExitStack() as stack:
-        file = stack.enter_context(rasterio.open(path, "w+", **profile))
+    with rasterio.open(path, "w+", **profile) as file:
         for number, band in enumerate(bands, start=1):
             file.set_band_description(number, band)
         yield file

@@ -10,12 +10,12 @@ import numpy as np
 from rasterio.windows import Window
 
 from damagenet.engine.assess import check_options, piece_maker
-from damagenet.engine.before import Seen, find_pre, opened_pictures, scene_options
+from damagenet.engine.before import find_pre, opened_pictures, scene_options
 from damagenet.engine.inputs import Inputs
 from damagenet.engine.judging import ChipLooks
 from damagenet.engine.pieces import PieceMaker
 from damagenet.engine.work import Work, cut_pieces, plan_work
-from damagenet.errors import ConfigError
+from damagenet.errors import ConfigError, SceneError
 from damagenet.explain.explainer import Explainer, Explanation
 from damagenet.explain.methods import METHODS
 from damagenet.explain.mosaic import Mosaic, opened_mosaic
@@ -89,7 +89,7 @@ def explain_scene(
     Raises:
         ConfigError: If the options ask for what the model cannot do, or name units that are not
             there.
-        SceneError: If the scene cannot be read.
+        SceneError: If the scene cannot be read, or none of its units can be judged.
         OutputError: If the maps cannot be written; then none is.
     """
     looking, card = options.looking, explainer.bundle.card
@@ -106,6 +106,11 @@ def explain_scene(
         }
         looker = _Looker(maker=maker, explainer=explainer, mosaics=mosaics, options=options)
         looker.look_at(_wanted(work, options), folder, _total(work, options), progress)
+        if not looker.units:
+            raise SceneError(
+                f"nothing to explain on {path}: of {looker.left_out:,} units there none could be "
+                "judged; check the picture and --buildings"
+            )
         return SceneMaps(
             scene=path,
             folder=folder,
@@ -114,7 +119,7 @@ def explain_scene(
             units=looker.units,
             left_out=looker.left_out,
             rest=looker.rest,
-            warnings=_warnings(scene, seen),
+            warnings=(*scene.warnings, *seen.warnings),
         )
 
 
@@ -206,8 +211,9 @@ class _Looker:
 
     def _explained(self, method: MethodName, images: tuple[Images, ...]) -> Explanation:
         found = self.explainer.explain(method, images)
-        if found.delta is not None:
-            self.rest[method] = max(self.rest.get(method, 0.0), float(rest_share(found).max()))
+        share = rest_share(found)
+        if share is not None:
+            self.rest[method] = max(self.rest.get(method, 0.0), float(share.max()))
         return found
 
 
@@ -252,7 +258,3 @@ def _wanted(work: Work, options: ExplainOptions) -> Iterator[Unit]:
 def _total(work: Work, options: ExplainOptions) -> int:
     asked = len(options.units) or sum(work.sizes)
     return min(asked, options.limit or asked)
-
-
-def _warnings(scene: Scene, seen: Seen) -> tuple[str, ...]:
-    return (*scene.warnings, *seen.warnings)

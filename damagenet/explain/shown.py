@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from damagenet.explain.explainer import Explainer, Explanation
 from damagenet.explain.methods import METHODS
@@ -128,19 +129,17 @@ def method_texts(explainer: Explainer, method: MethodName) -> dict[str, str]:
 
 def rest_remark(found: Explanation) -> str:
     """Return what must be said of a sum that does not come out for one chip; empty if it does."""
-    if found.delta is None or found.change is None:
-        return ""
-    share = rest_share(found)[0]
-    if share <= LARGE_REST:
+    share = rest_share(found)
+    if share is None or found.change is None or share[0] <= LARGE_REST:
         return ""
     return (
-        f"The steps leave {share:.0%} of the change in log-odds ({found.change[0]:.2f}) "
+        f"The steps leave {share[0]:.0%} of the change in log-odds ({found.change[0]:.2f}) "
         "unexplained: take more --steps."
     )
 
 
-def rest_share(found: Explanation) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
-    """Return what is missing to the promised sum as a share of it, (N,)."""
-    assert found.delta is not None
-    assert found.change is not None
-    return np.abs(found.delta) / np.maximum(np.abs(found.change), 1e-6)
+def rest_share(found: Explanation) -> NDArray[np.float64] | None:
+    """Return what is missing to the promised sum as a share of it, (N,); None without a promise."""
+    if found.delta is None or found.change is None:
+        return None
+    return np.asarray(np.abs(found.delta) / np.maximum(np.abs(found.change), 1e-6))

@@ -10,7 +10,6 @@ import geopandas as gpd
 import numpy as np
 
 from damagenet.assessment import ROW_COLUMN, Assessment
-from damagenet.bundle import Bundle
 from damagenet.engine.assess import piece_maker
 from damagenet.engine.before import Seen, scene_options
 from damagenet.engine.inputs import Inputs
@@ -50,7 +49,6 @@ def explain_unit(
     method: MethodName,
     *,
     pictures: AssessedPictures,
-    bundle: Bundle,
     predictor: Predictor,
 ) -> bytes:
     """Return the picture of a unit under its map, as PNG; of several chips, that which decides.
@@ -62,14 +60,14 @@ def explain_unit(
         unit_id: As in its parts.
         method: How it is explained.
         pictures: What it was made of.
-        bundle: The model that it was made by.
-        predictor: Of the same model.
+        predictor: Of the model that it was made by.
 
     Raises:
         ConfigError: If the model is another one, the method is not made for it, there is no such
             unit, or it was not judged.
         SceneError: If a picture is gone or cannot be read.
     """
+    bundle = predictor.bundle
     if bundle.card.weights_sha256 != assessment.card.weights_sha256:
         raise ConfigError(
             f"model {bundle.card.name} is not the one that made this assessment any more: assess "
