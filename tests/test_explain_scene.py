@@ -136,6 +136,22 @@ def test_verdicts_are_those_of_the_assessment(tmp_path, bundle):
         assert unit.probability == pytest.approx(record["p_damaged"], abs=1e-5)
 
 
+def test_a_limit_counts_units_that_can_be_judged(tmp_path, bundle):
+    scene = make_scene(tmp_path / "scene.tif", columns=3, rows=3, hole=(slice(0, 32), slice(0, 96)))
+    told = []
+    given = {"model": str(bundle), "device": "cpu", "limit": 2, "batch_size": 2}
+    done = explain_inputs(
+        [scene],
+        tmp_path / "out",
+        make_settings(ExplainOptions, given),
+        progress=lambda path, units, total: told.append((path.name, units, total)),
+    )
+    (maps,) = done.scenes
+    assert [unit.unit_id for unit in maps.shown] == ["r0001c0000", "r0001c0001"]
+    assert (maps.units, maps.left_out) == (2, 3)
+    assert told == [("scene.tif", 2, 9), ("scene.tif", 4, 9), ("scene.tif", 5, 9)]
+
+
 def test_chips_of_another_size_are_laid_back_to_the_nearest_pixel(tmp_path, bundle):
     scene = make_scene(tmp_path / "scene.tif", columns=5, rows=5, pixel_m=0.4)
     (maps,) = explained([scene], tmp_path / "out", bundle).scenes

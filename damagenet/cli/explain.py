@@ -49,12 +49,16 @@ def _explain(inputs: list[str], out: Path, options: ExplainOptions) -> "Explaine
     found = find_scenes(inputs)
     from damagenet.explain.explain import explain_inputs
 
-    return explain_inputs(found, out, options, progress=_tell if sys.stderr.isatty() else None)
+    if not sys.stderr.isatty():
+        return explain_inputs(found, out, options)
+    try:
+        return explain_inputs(found, out, options, progress=_tell)
+    finally:
+        sys.stderr.write("\n")
 
 
 def _tell(scene: Path, units: int, total: int) -> None:
-    end = "\n" if units >= total else ""
-    sys.stderr.write(f"\r{scene.name}: {units:,} of {total:,} units explained{end}")
+    sys.stderr.write(f"\r{scene.name}: {units:,} of {total:,} units looked at")
 
 
 def _lines(done: "Explained", options: ExplainOptions) -> list[str]:

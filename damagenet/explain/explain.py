@@ -19,7 +19,7 @@ from data_prep.footprints import read_buildings
 PAGE = "index.html"
 
 Progress = Callable[[Path, int, int], None]
-"""Takes a scene, its units that were explained, and all of them."""
+"""Takes a scene, its units that were looked at, and all of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,7 +28,7 @@ class ExplainOptions(Settings):
     units: Annotated[tuple[str, ...], CommaSeparated] = ()
     """Ids of the buildings or cells to explain; without them, all."""
     limit: Annotated[int | None, Field(ge=1)] = None
-    """Explain so many units of a scene at most, the first ones."""
+    """Explain so many units of a scene at most, the first ones that can be judged."""
     pictures: Annotated[int, Field(ge=0)] = 24
     """Units of a scene that get pictures of their own, the first ones."""
     pre: Path | None = None

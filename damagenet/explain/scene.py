@@ -1,5 +1,6 @@
 """One scene to its maps: a raster for each method, and pictures of the first units."""
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
@@ -29,7 +30,7 @@ from data_prep.scene import Scene
 from data_prep.windows import Unit
 
 Progress = Callable[[int, int], None]
-"""Takes units that were explained, and all of them."""
+"""Takes units that were looked at, and all of the scene."""
 
 BANDS = {"post": "after the storm", "pre": "before the storm"}
 NOT_NAMED = 4
@@ -105,7 +106,7 @@ def explain_scene(
             for method, raster in rasters.items()
         }
         looker = _Looker(maker=maker, explainer=explainer, mosaics=mosaics, options=options)
-        looker.look_at(_wanted(work, options), folder, _total(work, options), progress)
+        looker.look_at(_wanted(work, options), folder, sum(work.sizes), progress)
         if not looker.units:
             raise SceneError(
                 f"nothing to explain on {path}: of {looker.left_out:,} units there none could be "
@@ -150,11 +151,17 @@ class _Looker:
     ) -> None:
         """Explain all units and write the pictures of the first ones."""
         size = self.maker.predictor.batch_size
-        while some := list(islice(units, size)):
+        while some := list(islice(units, min(size, self._room))):
             for run in cut_pieces(some, size):
                 self._look_at_run(run, folder)
             if progress is not None:
                 progress(self.units + self.left_out, total)
+
+    @property
+    def _room(self) -> int:
+        """How many more units are to be explained."""
+        limit = self.options.limit
+        return sys.maxsize if limit is None else limit - self.units
 
     def _look_at_run(self, units: Sequence[Unit], folder: Path) -> None:
         owners = [number for number, unit in enumerate(units) for _ in unit.windows]
@@ -236,16 +243,13 @@ def _wanted(work: Work, options: ExplainOptions) -> Iterator[Unit]:
     Raises:
         ConfigError: At the end, if some that were named are not there.
     """
-    names, given = set(options.units), 0
+    names = set(options.units)
     for piece in range(len(work.sizes)):
         for unit in work.units(piece):
             if names and unit.unit_id not in names:
                 continue
             names.discard(unit.unit_id)
             yield unit
-            given += 1
-            if given == options.limit:
-                return
             if options.units and not names:
                 return
     if names:
@@ -253,8 +257,3 @@ def _wanted(work: Work, options: ExplainOptions) -> Iterator[Unit]:
             f"units: {', '.join(sorted(names)[:NOT_NAMED])} {'is' if len(names) == 1 else 'are'} "
             "not on this scene: take ids as in the results of `damagenet assess`"
         )
-
-
-def _total(work: Work, options: ExplainOptions) -> int:
-    asked = len(options.units) or sum(work.sizes)
-    return min(asked, options.limit or asked)
