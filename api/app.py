@@ -8,6 +8,7 @@ from fastapi import APIRouter, FastAPI
 
 from api.atlas import Atlas
 from api.bodies import LimitedBodies
+from api.explaining import Explaining
 from api.folders import ServiceFolders
 from api.guard import REFUSALS
 from api.headers import SafeHeaders
@@ -23,6 +24,7 @@ from api.routes import (
     assessments,
     chips,
     events,
+    explanations,
     health,
     items,
     labels,
@@ -53,6 +55,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     tiles.router,
     items.router,
     chips.router,
+    explanations.router,
     labels.router,
     again.router,
     totals.router,
@@ -92,6 +95,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
         limits=Limiter(settings.requests_per_minute, settings.concurrent_requests),
         metrics=Metrics(database),
         predictions=Predictions(settings),
+        explaining=Explaining(),
     )
 
     @asynccontextmanager

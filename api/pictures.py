@@ -1,7 +1,7 @@
 """Pictures as answers: drawn in their turn, and not drawn again for who has them already."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from fastapi import Request, Response
@@ -42,24 +42,44 @@ async def answer_picture(
     ending: Ending,
 ) -> Response:
     """Return a view of a layer as a file, or 304 where the caller has it."""
-    tag = _tag(shown, scenes, layer, view, ending)
-    headers = {"ETag": tag, "Cache-Control": f"private, max-age={KEPT_S}", "Vary": KEYS}
-    known = request.headers.get("if-none-match", "")
-    if tag in known or known.strip() == "*":
-        return Response(status_code=304, headers=headers)
 
     def picture() -> bytes:
         pixels = draw(shown.folder, scenes, layer, view)
         return nothing(view.size_px, ending) if pixels is None else encode(pixels, ending)
 
-    content = await service_of(request).atlas.draw(picture)
-    return Response(content, media_type=MEDIA_TYPES[ending], headers=headers)
+    async def drawn() -> bytes:
+        return await service_of(request).atlas.draw(picture)
+
+    told = f"{layer} {[scene.stem for scene in scenes]} {view} {ending}"
+    return await answer_once(request, shown, told, drawn, ending=ending)
 
 
-def _tag(
-    shown: ShownMap, scenes: Sequence[MapScene], layer: Layer, view: View, ending: Ending
-) -> str:
+async def answer_once(
+    request: Request,
+    shown: ShownMap,
+    told: str,
+    make: Callable[[], Awaitable[bytes]],
+    *,
+    ending: Ending,
+) -> Response:
+    """Return a picture, or 304 where the caller has it: then it is not made.
+
+    Args:
+        request: The question.
+        shown: The map that it is about.
+        told: All that the picture depends on besides map and program.
+        make: Makes the file.
+        ending: Its kind.
+    """
+    tag = _tag(shown, told)
+    headers = {"ETag": tag, "Cache-Control": f"private, max-age={KEPT_S}", "Vary": KEYS}
+    known = request.headers.get("if-none-match", "")
+    if tag in known or known.strip() == "*":
+        return Response(status_code=304, headers=headers)
+    return Response(await make(), media_type=MEDIA_TYPES[ending], headers=headers)
+
+
+def _tag(shown: ShownMap, told: str) -> str:
     """Return the entity tag of a picture: the same while map, program and question are."""
-    stems = [scene.stem for scene in scenes]
-    told = f"{__version__} {shown.version} {layer} {stems} {view} {ending}"
-    return f'"{hashlib.sha256(told.encode()).hexdigest()[:32]}"'
+    whole = f"{__version__} {shown.version} {told}"
+    return f'"{hashlib.sha256(whole.encode()).hexdigest()[:32]}"'

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from fastapi import Request
 
 from api.atlas import Atlas
+from api.explaining import Explaining
 from api.folders import ServiceFolders
 from api.limits import Limiter
 from api.metrics import Metrics
@@ -32,6 +33,7 @@ class Service:
     limits: Limiter
     metrics: Metrics
     predictions: Predictions
+    explaining: Explaining
 
 
 def service_of(request: Request) -> Service:

@@ -98,7 +98,7 @@ FLOORS = (
     },
     {"damagenet.outputs"},
     {"damagenet.engine", "damagenet.training"},
-    {"damagenet.evaluation", "damagenet.study", "damagenet.totals", "damagenet.adapt"},
+    {f"damagenet.{name}" for name in ("evaluation", "study", "totals", "adapt", "explain")},
     {"damagenet.cli"},
 )
 

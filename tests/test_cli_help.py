@@ -12,6 +12,7 @@ COMMANDS = (
     "inspect",
     "train",
     "evaluate",
+    "explain",
     "summarise",
     "suggest",
     "study",

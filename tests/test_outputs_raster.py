@@ -161,7 +161,7 @@ def test_an_error_of_gdal_itself_while_copying_is_one_sentence(tmp_path, monkeyp
     def full(*given, **options):
         raise CPLE_BaseError(1, 1, "TIFFWriteDirectoryTagData:IO error writing tag data")
 
-    monkeypatch.setattr("damagenet.outputs.raster.copy_raster", full)
+    monkeypatch.setattr("damagenet.outputs.cog.copy_raster", full)
     assessment = make_assessment(tmp_path)
     with pytest.raises(OutputError, match=r"cannot write .*damage\.tif: .*IO error.*free space"):
         write_outputs(assessment, ["cog"])

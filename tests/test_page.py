@@ -93,6 +93,15 @@ def test_a_scene_becomes_a_map_that_counts_filters_links_and_downloads(browsing,
     browsing.page.keyboard.press("ArrowDown")
     browsing.page.wait_for_selector(".unit-row[aria-selected=true][aria-posinset='2']")
 
+    browsing.page.click('button:text-is("What was looked at")')
+    for method in ("Where", "Edges"):
+        browsing.page.click(f'.looked button:text-is("{method}")')
+        browsing.page.wait_for_selector(f'.looked button[aria-pressed=true]:text-is("{method}")')
+        browsing.until("document.querySelector('.looked img')?.naturalWidth === 516", "a map")
+    assert "Edge evidence only" in browsing.text(".looked figcaption")
+    assert "No proof" in browsing.text(".looked figcaption")
+    browsing.picture("houston_00_post-3-looked-at")
+
     # An area without a mouse: what the map shows. Then the link of this very view.
     browsing.page.locator(".maplibregl-ctrl-zoom-in").click()
     browsing.page.wait_for_selector(".map-frame[data-state=drawn]")

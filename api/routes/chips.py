@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from api.atlas import ShownMap
+from api.explaining import scenes_of
 from api.features import Features
 from api.map_index import Layer, MapScene
 from api.maptiles import View
@@ -49,7 +50,4 @@ def _ground(
     if lon is None or lat is None:
         raise not_found("place of this unit on the map")
     ground_m = max(unit["ground_m"], SMALLEST_M)
-    stems = str(unit.get("scenes") or "").split("; ")
-    named = [scene for scene in shown.index.scenes if scene.name == unit["scene"]]
-    held = [scene for scene in named if scene.stem in stems] or named
-    return View.around(lon, lat, ground_m=ground_m, size_px=size_px), held
+    return View.around(lon, lat, ground_m=ground_m, size_px=size_px), scenes_of(unit, shown)

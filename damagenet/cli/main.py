@@ -12,6 +12,7 @@ from damagenet.cli import (
     data,
     demo,
     evaluate,
+    explain,
     inspect,
     keys,
     models,
@@ -37,6 +38,7 @@ app.command("inspect")(inspect.command)
 app.command("train")(train.command)
 app.command("adapt")(adapt.command)
 app.command("evaluate")(evaluate.command)
+app.command("explain")(explain.command)
 app.command("summarise")(summarise.command)
 app.command("suggest")(suggest.command)
 app.command("study")(study.command)

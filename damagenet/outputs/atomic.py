@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from damagenet.errors import OutputError
+from damagenet.errors import DamageNetError, OutputError
 
 
 @contextmanager
@@ -30,7 +30,8 @@ def appears(path: Path) -> Iterator[Path]:
         hidden.mkdir(parents=True)
         yield temporary
         temporary.replace(path)
-    except OutputError:
+    except DamageNetError:
+        # It says itself what was wrong, with a scene that could not be read, say.
         raise
     except OSError as err:
         raise unwritable(path, err) from err

@@ -1,30 +1,23 @@
 """`damage.tif`: P(damaged) as a cloud-optimised GeoTIFF, built with bounded memory."""
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import rasterio
 from affine import Affine
-from numpy.typing import NDArray
-from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import DatasetWriter
-from rasterio.shutil import copy as copy_raster
 from rasterio.windows import Window
 
 from damagenet.assessment import Assessment, GridInfo
-from damagenet.errors import OutputError
-from damagenet.outputs.atomic import appears, unwritable
+from damagenet.outputs.atomic import appears
 from damagenet.outputs.batches import Batches
 from damagenet.outputs.burning import burn_buildings
+from damagenet.outputs.cog import BLOCK_PX, copy_as_cog, raster_errors
 from damagenet.outputs.layer import VectorLayer
 from damagenet.outputs.style import sidecar_qml
 from damagenet.outputs.trust import trust
 from damagenet.outputs.words import abstract, statements
-from data_prep.opening import GDAL_ERRORS
 
 FINEST_M, COARSEST_M = 2.0, 5.0
 """Ground sampling of the map of buildings: fine where the map stays small, else coarser."""
@@ -33,9 +26,6 @@ MAX_SIDE_PX = 16_384
 """Longer side of the map of buildings; beyond it, pixels grow past `COARSEST_M`."""
 STRIP_PX = 2**25
 """Pixels held at once while buildings are burned in (128 MB of float32)."""
-BLOCK_PX = 512
-CACHE_BYTES = 2**27
-"""What GDAL may hold of the map; by itself it takes a twentieth of the machine's memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,22 +69,10 @@ def write_cog(path: Path, assessment: Assessment, layer: VectorLayer, batches: B
     Raises:
         OutputError: If the file cannot be written.
     """
-    with appears(path) as temporary, _translated(path):
+    with appears(path) as temporary, raster_errors(path):
         plain = temporary.with_name("plain.tif")
         _write_plain(plain, assessment, layer, batches)
-        grid = map_grid(assessment)
-        copy_raster(
-            plain,
-            temporary,
-            driver="COG",
-            compress="DEFLATE",
-            predictor="YES",
-            blocksize=BLOCK_PX,
-            overview_resampling="AVERAGE",
-            # The driver makes none for a map smaller than one block.
-            **({"overview_count": 1} if _fits_one_block(grid) else {}),
-        )
-        _check_copy(plain, temporary)
+        copy_as_cog(plain, temporary)
     with appears(path.with_suffix(".qml")) as temporary:
         temporary.write_text(sidecar_qml(assessment.geometry), encoding="utf-8")
 
@@ -168,26 +146,3 @@ def _strips(grid: MapGrid) -> list[Window]:
         Window(0, top, grid.width, min(rows, grid.height - top))
         for top in range(0, grid.height, rows)
     ]
-
-
-def _fits_one_block(grid: MapGrid) -> bool:
-    return 1 < max(grid.width, grid.height) <= BLOCK_PX
-
-
-def _check_copy(plain: Path, copy: Path) -> None:
-    """Compare the pixels: GDAL may keep silent about a disk that was full when it closed a file."""
-    with rasterio.open(plain) as first, rasterio.open(copy) as second:
-        same: NDArray[np.bool_] | bool = first.checksum(1) == second.checksum(1)
-    if not same:
-        raise OutputError(f"{copy.name} did not come out as it should: free space on the disk")
-
-
-@contextmanager
-def _translated(path: Path) -> Iterator[None]:
-    try:
-        with warnings.catch_warnings(), rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
-            # A picture without georeference has a map without one.
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            yield
-    except GDAL_ERRORS as err:
-        raise unwritable(path, err) from err

@@ -1,5 +1,7 @@
 """How the results look: colours that colour-blind readers can tell apart, as QGIS styles."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 from xml.etree import ElementTree as Xml
@@ -33,6 +35,16 @@ RAMP: tuple[tuple[float, str], ...] = (
 """Colours of P(damaged) from 0 to 1."""
 
 
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """A value of a raster and how it looks."""
+
+    value: float
+    label: str
+    colour: str
+    alpha: int = 255
+
+
 @lru_cache
 def vector_qml(geometry: Geometry) -> str:
     """Return the QGIS style of a layer of records, coloured by label."""
@@ -52,7 +64,7 @@ def sidecar_qml(geometry: Geometry) -> str:
 def _document(geometry: Geometry, *, raster: bool) -> str:
     root = Xml.Element("qgis", version="3.22", styleCategories="Symbology")
     if raster:
-        _add_ramp(root)
+        add_ramp(root, [Stop(value, f"{value:.2f}", colour) for value, colour in RAMP])
     _add_labels(root, geometry)
     Xml.SubElement(root, "layerGeometryType").text = "2" if geometry == "polygon" else "0"
     return qml_document(root)
@@ -138,31 +150,44 @@ def _add_layer(symbol: Xml.Element, kind: str, options: dict[str, str]) -> None:
         Xml.SubElement(layer, "prop", k=name, v=value)
 
 
-def _add_ramp(root: Xml.Element) -> None:
+def add_ramp(root: Xml.Element, stops: Sequence[Stop], *, opacity: float = 0.8) -> None:
+    """Colour the first band of a raster.
+
+    Args:
+        root: The style.
+        stops: Values from low to high with their colours; between them colours are mixed.
+        opacity: Of the whole layer, 0..1.
+    """
+    low, high = f"{stops[0].value:g}", f"{stops[-1].value:g}"
     pipe = Xml.SubElement(root, "pipe")
     renderer = Xml.SubElement(
         pipe,
         "rasterrenderer",
         type="singlebandpseudocolor",
         band="1",
-        opacity="0.8",
+        opacity=f"{opacity:g}",
         alphaBand="-1",
-        classificationMin="0",
-        classificationMax="1",
+        classificationMin=low,
+        classificationMax=high,
     )
     shader = Xml.SubElement(renderer, "rastershader")
     ramp = Xml.SubElement(
         shader,
         "colorrampshader",
         colorRampType="INTERPOLATED",
-        minimumValue="0",
-        maximumValue="1",
+        minimumValue=low,
+        maximumValue=high,
         classificationMode="1",
         clip="0",
     )
-    for value, colour in RAMP:
+    for stop in stops:
         Xml.SubElement(
-            ramp, "item", value=f"{value:g}", label=f"{value:.2f}", color=colour, alpha="255"
+            ramp,
+            "item",
+            value=f"{stop.value:g}",
+            label=stop.label,
+            color=stop.colour,
+            alpha=str(stop.alpha),
         )
 
 

@@ -8,6 +8,7 @@ import type { Result } from "../results/result";
 import { COLOURS, VERDICTS, inWords } from "../results/verdicts";
 import { look } from "../state";
 import { Chip } from "./Chip";
+import { Looked } from "./Looked";
 import { moment } from "../words";
 
 /** Columns of a record that the panel says in words; the others are the caller's own. */
@@ -38,6 +39,7 @@ export function UnitPanel({ result, labelling }: { result: Result; labelling: La
       <Pictures result={result} id={id} />
       <p class="verdict"><i class={`swatch ${verdict}`} /> <strong>{inWords(verdict)}</strong>{Number.isNaN(units.p[unit]!) ? "" : `, P(damaged) ${units.p[unit]!.toFixed(3)}`}</p>
       {labelling.available.value ? <LabelButtons unit={unit} labelling={labelling} /> : null}
+      {Number.isNaN(units.p[unit]!) ? null : <Looked key={id} result={result} id={id} />}
       {said ? <Facts said={said} result={result} /> : null}
     </section>
   );
