@@ -98,7 +98,13 @@ FLOORS = (
     },
     {"damagenet.outputs"},
     {"damagenet.engine", "damagenet.training"},
-    {"damagenet.evaluation", "damagenet.study", "damagenet.totals", "damagenet.adapt"},
+    {
+        "damagenet.evaluation",
+        "damagenet.study",
+        "damagenet.totals",
+        "damagenet.adapt",
+        "damagenet.transfer",
+    },
     {"damagenet.cli"},
 )
 

@@ -20,6 +20,7 @@ from damagenet.cli import (
     suggest,
     summarise,
     train,
+    transfer,
     worker,
 )
 from damagenet.errors import DamageNetError
@@ -40,6 +41,7 @@ app.command("evaluate")(evaluate.command)
 app.command("summarise")(summarise.command)
 app.command("suggest")(suggest.command)
 app.command("study")(study.command)
+app.command("transfer")(transfer.command)
 app.command("serve")(serve.command)
 app.command("worker")(worker.command)
 app.command("demo")(demo.command)

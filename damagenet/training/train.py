@@ -18,9 +18,10 @@ from damagenet.recipe import Recipe
 from damagenet.training.card import describe_network
 from damagenet.training.checks import check_recipe
 from damagenet.training.data import TrainingData, open_training_data
-from damagenet.training.head import is_solver
+from damagenet.training.head import SEARCHER, is_solver
 from damagenet.training.head_training import train_head
 from damagenet.training.lightning_module import DamageModule, network_state
+from damagenet.training.probe import probe_head
 from damagenet.training.start import start_network
 from damagenet.training.trainer import (
     BEST,
@@ -31,6 +32,7 @@ from damagenet.training.trainer import (
     make_trainer,
     without_advice,
 )
+from models.batch_norms import auto_momentum, set_momentum
 from models.stochastic_depth import skips_layers
 
 if TYPE_CHECKING:
@@ -82,7 +84,10 @@ def train(
         return load_bundle(out / BUNDLE)
     if is_solver(recipe.training.optimizer):
         _claim(out, recipe, resume=resume)
-        solved = train_head(recipe, tiles, command=command)
+        if recipe.training.optimizer.name == SEARCHER:
+            solved = probe_head(recipe, out, tiles, command=command)
+        else:
+            solved = train_head(recipe, tiles, command=command)
         save_bundle(
             out / BUNDLE,
             solved.card,
@@ -172,6 +177,10 @@ def _fit(
         loader = data.train_loader(
             batch_size=settings.batch_size, seed=settings.seed, processes=hardware.processes
         )
+        if settings.bn_momentum is not None:
+            auto = settings.bn_momentum == "auto"
+            share = auto_momentum(len(loader)) if auto else float(settings.bn_momentum)
+            set_momentum(module.network, share)
         fit_or_interrupt(
             trainer,
             module,
