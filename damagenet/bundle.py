@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from damagenet.card import FORMAT_VERSION, Card, Score
 from damagenet.config import make_settings, meant
 from damagenet.errors import BundleError, ConfigError, OutputError
+from damagenet.recipe import DEFAULT, Choice
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -127,8 +128,7 @@ def read_card(name_or_folder: str | Path) -> Card:
         raise BundleError(f"card {path} is not readable JSON: {err}") from err
     if not isinstance(values, dict):
         raise BundleError(f"card {path} is not a JSON object: copy the bundle again")
-    version = values.get("format_version", FORMAT_VERSION)
-    if version != FORMAT_VERSION:
+    if (version := values.get("format_version", FORMAT_VERSION)) != FORMAT_VERSION:
         raise BundleError(
             f"bundle {path.parent} has format version {version!r}, this damagenet reads "
             f"{FORMAT_VERSION}: install the version of damagenet it was made with"
@@ -191,19 +191,22 @@ def _read_network(path: Path, card: Card) -> "Classifier":
     from safetensors.torch import load_file
 
     from models.factory import build_network
+    from models.standardise import add_standardisation
 
     network = build_network(
-        card.model,
+        # What weights were started by does not matter to those that come now.
+        card.model.model_copy(update={"init": Choice(name=DEFAULT)}),
         pixel_mean=card.pixel_mean,
         pixel_std=card.pixel_std,
         inputs=card.inputs,
         size_px=card.chip.size_px,
     )
     try:
+        add_standardisation(network, card.standardised or {})
         network.load_state_dict(load_file(path))
     except SafetensorError as err:
         raise BundleError(f"{path} is no safetensors file ({err}): nothing else is read") from err
-    except RuntimeError as err:
+    except (ConfigError, RuntimeError) as err:
         raise BundleError(
             f"the tensors in {path} do not fit the architecture "
             f"{card.model.architecture.name!r} on its card: {' '.join(str(err).split())[:200]}"

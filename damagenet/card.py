@@ -155,6 +155,10 @@ class Card(Settings):
     """What `--max-error` is answered from."""
     strangeness: Strangeness | None = None
     """What a scene is compared to; None where it was not measured."""
+    standardised: dict[str, int] | None = None
+    """Stages that fixed standardisation stands before, with the channels that enter them."""
+    firing_rates: dict[str, float] | None = None
+    """Share of neurons and time steps that spike by layer, 0..1; None where nothing spikes."""
     training_tiles: TrainingTiles
     scores: tuple[Score, ...]
     licence: str

@@ -62,6 +62,27 @@ def make_settings(
         raise ConfigError(f"{source}: {faults}") from None
 
 
+def with_changes(
+    settings: SettingsT, changes: Mapping[str, object], *, source: str = "options"
+) -> SettingsT:
+    """Return settings of which some have other values; the rest stays as it was given.
+
+    Args:
+        settings: What is changed.
+        changes: Values by dotted name, as in `{"training.epochs": 3}`.
+        source: Where they come from, for what is said of a fault.
+
+    Raises:
+        ConfigError: As `make_settings`.
+    """
+    values = settings.model_dump(exclude_unset=True)
+    defaults = settings.model_dump()
+    # A choice as a whole comes before its parameters, in whatever order they are written.
+    for dotted, value in sorted(changes.items(), key=lambda change: change[0].count(".")):
+        _put(values, dotted, value, defaults=defaults)
+    return make_settings(type(settings), values, source=source)
+
+
 @contextmanager
 def setting(dotted: str) -> Iterator[None]:
     """Put the dotted path of a setting before what is wrong with its value.
@@ -107,20 +128,26 @@ def _apply(values: dict[str, object], override: str, *, defaults: object) -> Non
     dotted, equals, text = override.partition("=")
     if not equals or not dotted:
         raise ConfigError(f"--set takes NAME=VALUE with a dotted name, got {override!r}")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as err:
+        raise ConfigError(f"--set {override}: the value is not valid YAML") from err
+    _put(values, dotted, value, defaults=defaults)
+
+
+def _put(values: dict[str, object], dotted: str, value: object, *, defaults: object) -> None:
     *groups, name = dotted.strip().split(".")
     here = values
     for group in groups:
-        # An unnamed group starts from its default, so that `optimizer.lr` keeps the optimizer.
+        # A choice that is not given starts from its default, so that `optimizer.lr` keeps its name.
         defaults = defaults.get(group) if isinstance(defaults, dict) else None
-        inner = here.setdefault(group, dict(defaults) if isinstance(defaults, dict) else {})
+        given = dict(defaults) if isinstance(defaults, dict) and "name" in defaults else {}
+        inner = here.setdefault(group, given)
         if not isinstance(inner, dict):
             # `activation: relu` is short for `activation: {name: relu}`.
             inner = here[group] = {"name": inner}
         here = inner
-    try:
-        here[name] = yaml.safe_load(text)
-    except yaml.YAMLError as err:
-        raise ConfigError(f"--set {override}: the value is not valid YAML") from err
+    here[name] = value
 
 
 def _explain(kind: type[BaseModel], fault: ErrorDetails) -> str:

@@ -65,6 +65,7 @@ def check_choice(
     table: Mapping[str, Callable[..., object]],
     *,
     hidden: Collection[str] = (),
+    more: Collection[str] = (),
 ) -> None:
     """Check a choice against the table of makers that it is looked up in.
 
@@ -73,6 +74,7 @@ def check_choice(
         choice: Name and parameters.
         table: Maker by name; its arguments are the parameters.
         hidden: Arguments of the makers that no recipe sets.
+        more: Parameters that are no arguments of the maker: whoever calls it takes them out.
 
     Raises:
         ConfigError: If the name or a parameter is unknown, or a word stands for a number.
@@ -81,14 +83,15 @@ def check_choice(
         hint, choices = meant(choice.name, table), ", ".join(sorted(table))
         raise ConfigError(f"unknown {what} {choice.name!r}{hint}; choose one of: {choices}")
     arguments = inspect.signature(table[choice.name]).parameters
-    allowed = [name for name in arguments if name not in hidden]
+    allowed = [*(name for name in arguments if name not in hidden), *more]
     for name, value in choice.parameters.items():
         if name not in allowed:
             takes = ", ".join(allowed) or "none"
             raise ConfigError(
                 f"{what} {choice.name!r} has no parameter {name!r}; it takes: {takes}"
             )
-        if isinstance(arguments[name].default, int | float) and isinstance(value, str):
+        numeric = name in arguments and isinstance(arguments[name].default, int | float)
+        if numeric and isinstance(value, str):
             raise ConfigError(f"{what} {choice.name!r}: {name} must be a number, got {value!r}")
 
 
@@ -195,7 +198,11 @@ class TrainingSettings(Settings):
     bn_momentum: Literal["auto"] | Annotated[float, Field(gt=0, le=1)] | None = None
     """Share of a batch in the running statistics of batch norms, torch's `momentum`; `auto` is
     10 / steps per epoch, at most 0.1 (arXiv:1805.08974); without one, the network's own."""
+    reinit: Choice = Choice(name="none")
+    """Layers that start anew: `layerwise` trains in `rounds`, each keeping more `blocks` from the
+    image on; `head` starts the head anew `every` so many epochs."""
     epochs: int = Field(20, ge=1)
+    """Length of the training; of each round, where `reinit` makes rounds."""
     batch_size: int = Field(64, ge=1)
     seed: int = Field(0, ge=0, lt=2**32)
     """Same seed, same machine and same number of threads: same weights."""
@@ -240,17 +247,33 @@ def read_recipe(path: Path, *, overrides: Sequence[str] = ()) -> Recipe:
     Raises:
         ConfigError: If there is neither, or a setting is wrong.
     """
+    return read_settings(Recipe, find_shipped(path, studies=False), overrides=overrides)
+
+
+def find_shipped(path: Path, *, studies: bool) -> Path:
+    """Return a YAML file that is there, or the one of that name that comes with damagenet.
+
+    Args:
+        path: A file, or a name such as `harvey`, `harvey_three/plain` or `study_activations`.
+        studies: Whether a study is meant: those are called `study_NAME`, or `study` in a folder,
+            whose name will do.
+
+    Raises:
+        ConfigError: If there is neither.
+    """
+    if path.is_file():
+        return path
+    root = Path(str(files("configs")))
     shipped = {
-        entry.name.removesuffix(".yaml"): entry
-        for entry in files("configs").iterdir()
-        if entry.name.endswith(".yaml") and not entry.name.startswith("study_")
+        file.relative_to(root).with_suffix("").as_posix().removesuffix("/study"): file
+        for file in (*root.glob("*.yaml"), *root.glob("*/*.yaml"))
+        if (file.stem.partition("_")[0] == "study") == studies
     }
-    if path.exists():
-        return read_settings(Recipe, path, overrides=overrides)
     # `configs/harvey.yaml` is found from any folder, as the repository's commands are written.
-    name = path.name.removesuffix(".yaml")
-    if path.parent not in (Path(), Path("configs")) or name not in shipped:
+    name = path.as_posix().removeprefix("configs/").removesuffix(".yaml").removesuffix("/study")
+    if name not in shipped:
+        what = "study" if studies else "recipe"
         raise ConfigError(
-            f"no recipe {path}: give a YAML file, or one of {', '.join(sorted(shipped))}"
+            f"no {what} {path}: give a YAML file, or one of {', '.join(sorted(shipped))}"
         )
-    return read_settings(Recipe, Path(str(shipped[name])), overrides=overrides)
+    return shipped[name]

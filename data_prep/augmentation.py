@@ -36,7 +36,10 @@ class NoParameters(Settings):
 
 
 class CaoChoeParameters(Settings):
-    """Ranges of the published recipe (arXiv 1807.01688); its shear of 0.2 is in radians."""
+    """Ranges of the published recipe (arXiv:1807.01688); its shear of 0.2 is in radians.
+
+    As the paper is recalled, not as it was read again: its text and code were not at hand.
+    """
 
     rotation_deg: float = Field(40.0, ge=0, le=180)
     shift: float = Field(0.2, ge=0, lt=1)

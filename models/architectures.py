@@ -1,6 +1,6 @@
 """Architectures by name: a table of our own, and all others among the backbones."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal, get_args
@@ -9,9 +9,11 @@ from torch import nn
 
 from damagenet.errors import ConfigError
 from damagenet.recipe import Choice
-from models import cao_choe, cifar_resnet, cnn, wide_resnet
+from models import all_cnn, cao_choe, cifar_resnet, cnn, wide_resnet
 from models.capsules import mocapsnet
 from models.capsules.routing import AGREEMENTS
+from models.spiking import sresnet
+from models.spiking.coding import Coding
 
 if TYPE_CHECKING:
     from models.transfer.backbone import Backbone
@@ -29,6 +31,14 @@ Limits = range | tuple[int, int] | tuple[float, float] | tuple[bool, bool] | tup
 
 LARGEST_PX = 1024
 RELU = Choice(name="relu")
+
+
+def one_logit(features: int, **parameters: object) -> nn.Linear:
+    """Return the head of most architectures."""
+    del parameters
+    return nn.Linear(features, 1)
+
+
 REPLACING = ("swap", "keep_clip")
 """Parameters of backbones that say where activations are replaced; the weights stay the same."""
 
@@ -40,7 +50,7 @@ class Architecture:
     features: Features
     smallest_px: int
     """Images with a shorter side are refused; `stem_stride` multiplies it where there is one."""
-    limits: dict[str, Limits]
+    limits: Mapping[str, Limits]
     """Its own parameters, which may be set by name."""
     activation: Choice | None = RELU
     """What stands at its sites unless another is asked for; None where each site has its own."""
@@ -48,6 +58,10 @@ class Architecture:
     """What others have trained on ImageNet; None for our own."""
     takes_black: bool = False
     """Whether its features are told what black is after the first layer, as `black`."""
+    takes_activation: bool = True
+    """Whether it has sites that an activation can stand at."""
+    head: Callable[..., nn.Linear] = one_logit
+    """Takes the number of features and the parameters that were set by name."""
     family: Family = "other"
     """What it can be combined with; `other` is asked for nothing."""
     check: Callable[..., None] | None = None
@@ -59,10 +73,27 @@ class Architecture:
 STEM_STRIDE = "stem_stride"
 
 ARCHITECTURES: dict[str, Architecture] = {
+    "all_cnn": Architecture(
+        features=all_cnn.all_cnn,
+        smallest_px=all_cnn.SMALLEST_PX,
+        limits={
+            "variant": tuple(all_cnn.VARIANTS),
+            "reduce": tuple(all_cnn.REDUCTIONS),
+            "width": (8, 256),
+            "extra_stage": (False, True),
+            "input_dropout": (0.0, 0.95),
+            "dropout": (0.0, 0.95),
+        },
+        family="plain",
+    ),
     "cao_choe": Architecture(
         features=cao_choe.cao_choe,
         smallest_px=cao_choe.SMALLEST_PX,
-        limits={"size_px": (cao_choe.SMALLEST_PX, LARGEST_PX), "dropout": (0.0, 0.95)},
+        limits={
+            "size_px": (cao_choe.SMALLEST_PX, LARGEST_PX),
+            "dropout": (0.0, 0.95),
+            "dense_dropout": (0.0, 0.95),
+        },
         family="plain",
     ),
     "cifar_resnet": Architecture(
@@ -106,6 +137,25 @@ ARCHITECTURES: dict[str, Architecture] = {
         family="capsules",
         check=mocapsnet.check_parameters,
         fix_head=mocapsnet.fix_head,
+    ),
+    "sresnet": Architecture(
+        features=sresnet.sresnet,
+        smallest_px=sresnet.SMALLEST_PX,
+        limits={
+            "n": (1, 32),
+            "width": (4, 256),
+            "time_steps": (1, 50),
+            "leak": (0.0, 1.0),
+            "threshold": (1e-3, 1e3),
+            "coding": get_args(Coding),
+            "boosting": (False, True),
+            STEM_STRIDE: (1, 2),
+            "checkpoint": (False, True),
+        },
+        activation=None,
+        takes_activation=False,
+        head=sresnet.sresnet_head,
+        family="spiking",
     ),
 }
 """Our own."""

@@ -30,7 +30,12 @@ class Resize(nn.Module):
 
 
 def cao_choe(
-    *, channels_in: int, size_px: int, make: ActivationMaker, dropout: float = 0.0
+    *,
+    channels_in: int,
+    size_px: int,
+    make: ActivationMaker,
+    dropout: float = 0.0,
+    dense_dropout: float = 0.0,
 ) -> tuple[nn.Module, int]:
     """Return the features of the Cao and Choe network and their number.
 
@@ -43,6 +48,7 @@ def cao_choe(
         size_px: Side at which the network works; other images are resized to it inside.
         make: Makes the activation of each site.
         dropout: Share dropped of the flattened features, in training.
+        dense_dropout: Share dropped of what the dense layer says, in training.
     """
     parts: OrderedDict[str, nn.Module] = OrderedDict(resize=Resize(size_px))
     side = size_px
@@ -55,4 +61,5 @@ def cao_choe(
     parts["dropout"] = nn.Dropout(dropout)
     parts["dense"] = nn.Linear(CHANNELS[-1] * side * side, make.width(DENSE))
     parts["activation5"] = make(DENSE)
+    parts["dense_dropout"] = nn.Dropout(dense_dropout)
     return nn.Sequential(parts), DENSE

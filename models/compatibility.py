@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Literal
 
+from damagenet.config import setting
 from damagenet.errors import ConfigError
 from damagenet.recipe import Recipe
 from models.architectures import Family, find_architecture
@@ -17,7 +18,10 @@ Method = Literal[
     "margin",
 ]
 
-NO_BLOCKS = "it has no residual blocks to skip"
+NO_BLOCKS = (
+    "it has no residual blocks that are known: choose compact_resnet, cifar_resnet, wide_resnet or "
+    "one of torchvision's ResNets, as resnet18"
+)
 LENGTHS = "it has no capsules whose lengths the loss is taken of: choose mocapsnet, or another loss"
 SPIKES_START = "its spikes are 0 or 1, so that no variance passes through: take xavier, gain 2"
 FROM_NOTHING = "it is trained whole and from nothing: choose scratch"
@@ -57,11 +61,12 @@ def check_compatible(recipe: Recipe) -> None:
     """Check that the methods of a recipe go with its architecture; allocates no network.
 
     Raises:
-        ConfigError: If one of them does not; the message names the setting, what stands there
-            and why.
+        ConfigError: If one of them does not, or there is no such architecture; the message names
+            the setting, what stands there and why.
     """
     architecture = recipe.model.architecture
-    family = find_architecture(architecture).family
+    with setting("model.architecture"):
+        family = find_architecture(architecture).family
     for method, dotted, value in _methods(recipe):
         reason = refusal(method, family)
         if reason is not None:
@@ -87,5 +92,7 @@ def _methods(recipe: Recipe) -> Iterator[tuple[Method, str, str]]:
         yield "langevin", "training.optimizer", training.optimizer.name
     if training.transfer != "scratch":
         yield "transfer", "training.transfer", training.transfer
+    if training.reinit.name == "layerwise":
+        yield "layerwise_reinit", "training.reinit", training.reinit.name
     if training.loss.name == "margin":
         yield "margin", "training.loss", training.loss.name

@@ -1,14 +1,16 @@
 """Weight initialisers by name."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import torch
 from torch import nn
 
 from damagenet.errors import ConfigError
 from damagenet.recipe import Choice, check_choice
-from models.activations.build import Setting, parameter_names
-from models.activations.moments import moments
+from models import autoinit
+from models.activations.build import Setting
+from models.activations.moments import moments, own_parameters
 from models.activations.site import Activation
 
 Start = Callable[[nn.Conv2d | nn.Linear], None]
@@ -59,7 +61,10 @@ def _zero_bias(layer: nn.Conv2d | nn.Linear) -> None:
         nn.init.zeros_(layer.bias)
 
 
-INITIALISERS: dict[str, Callable[..., Start]] = {"default": keep, "he": he, "xavier": xavier}
+LAYERWISE: dict[str, Callable[..., Start]] = {"default": keep, "he": he, "xavier": xavier}
+"""They start each layer by itself."""
+INITIALISERS: dict[str, Callable[..., object]] = {autoinit.NAME: autoinit.AutoInit, **LAYERWISE}
+"""All of them; AutoInit follows the network from layer to layer."""
 
 
 def check_initialiser(choice: Choice) -> None:
@@ -68,6 +73,9 @@ def check_initialiser(choice: Choice) -> None:
     Raises:
         ConfigError: If one of them is unknown or unusable.
     """
+    if choice.name == autoinit.NAME:
+        autoinit.read_options(choice)
+        return
     check_choice("init", choice, INITIALISERS, hidden=("network",))
     gain = choice.parameters.get("gain", 1.0)
     if choice.name == "he" and gain == "activation":
@@ -79,14 +87,26 @@ def check_initialiser(choice: Choice) -> None:
         )
 
 
-def initialise(network: nn.Module, choice: Choice) -> None:
+def initialise(
+    network: nn.Module, choice: Choice, *, examples: Sequence[torch.Tensor] = ()
+) -> None:
     """Start every layer of a network in place.
 
+    Args:
+        network: Freshly made.
+        choice: The initialiser.
+        examples: What the network takes, (N, ...), for initialisers that follow it; only shapes
+            and types matter.
+
     Raises:
-        ConfigError: If the initialiser or one of its parameters is unknown or unusable.
+        ConfigError: If the initialiser or one of its parameters is unknown or unusable, or the
+            network is none that it can start.
     """
     check_initialiser(choice)
-    start = INITIALISERS[choice.name](network, **choice.parameters)
+    if choice.name == autoinit.NAME:
+        autoinit.autoinit(network, examples, autoinit.read_options(choice))
+        return
+    start = LAYERWISE[choice.name](network, **choice.parameters)
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
             start(layer)
@@ -101,6 +121,4 @@ def gain_of(network: nn.Module) -> float:
 
 
 def _gain(setting: Setting) -> float:
-    names = parameter_names(setting.name, setting.values)
-    given = {key: value for key, value in setting.values.items() if key in names}
-    return moments(setting.name, **given).gain
+    return moments(setting.name, **own_parameters(setting)).gain

@@ -1,7 +1,8 @@
 """Optimisers by name, and which parameters get which learning rate and weight decay."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
@@ -10,16 +11,28 @@ from damagenet.errors import ConfigError
 from damagenet.recipe import Choice, check_choice
 from models.activations import Activation
 from models.classifier import Classifier
+from models.langevin import LSGD, LAdadelta, LAdam, LAdam2, Langevin, LRMSprop, noisy_parameters
+from models.langevin.noise import Group, Noise
 from models.stages import stages
 
 OPTIMISERS: dict[str, Callable[..., Optimizer]] = {
     "adam": Adam,
     "adamw": AdamW,
+    "l_adadelta": LAdadelta,
+    "l_adam": LAdam,
+    "l_adam2": LAdam2,
+    "l_rmsprop": LRMSprop,
+    "l_sgd": LSGD,
     "rmsprop": RMSprop,
     "sgd": SGD,
 }
-NOT_SETTABLE = ("params", "betas", "foreach", "capturable", "differentiable", "fused", "maximize")
+NOT_SETTABLE = (
+    *("params", "betas", "foreach", "capturable", "differentiable", "fused", "maximize"),
+    "noise",
+)
 """What torch decides, and what is no single number."""
+NOISE = tuple(field.name for field in fields(Noise) if field.name != "steps")
+"""Parameters of every optimiser that adds noise."""
 FACTOR = "factor"
 """Key in a group for what its learning rate is multiplied by."""
 EMBEDDINGS = ("pos_embed", "position", "token")
@@ -56,9 +69,19 @@ def parameter_roles(network: nn.Module) -> Roles:
 
 
 def check_optimizer(choice: Choice) -> None:
-    """Raise ConfigError if the optimiser or a parameter is unknown or out of range."""
-    check_choice("optimizer", choice, OPTIMISERS, hidden=NOT_SETTABLE)
+    """Raise ConfigError if the optimiser or a parameter is unknown or out of range.
+
+    Names of layers are checked by `build_optimizer`, which knows the network.
+    """
+    more = NOISE if adds_noise(choice) else ()
+    check_choice("optimizer", choice, OPTIMISERS, hidden=NOT_SETTABLE, more=more)
     _make(choice, [{"params": [nn.Parameter()]}])
+
+
+def adds_noise(choice: Choice) -> bool:
+    """Whether an optimiser adds noise to its steps."""
+    maker = OPTIMISERS.get(choice.name)
+    return isinstance(maker, type) and issubclass(maker, Langevin)
 
 
 def build_optimizer(
@@ -67,20 +90,22 @@ def build_optimizer(
     *,
     activation_lr: float | None = None,
     layer_decay: float = 1.0,
+    steps: int | None = None,
 ) -> Optimizer:
     """Return the optimiser of a network's trainable parameters.
 
     Args:
         choice: Name and torch's own parameters (`lr`, `weight_decay` ...). Weight decay reaches
-            kernels and matrices only.
+            kernels and matrices only, noise all parameters of the layers that it is for.
         network: What is trained.
         activation_lr: Learning rate of the parameters inside activations, at every depth; None
             for that of their stage.
         layer_decay: Factor on the learning rate for each stage from the head backwards; the head
             has the optimiser's own.
+        steps: Length of the training, for noise that changes on the way.
 
     Raises:
-        ConfigError: If the name or a parameter is unknown or out of range.
+        ConfigError: If the name, a parameter or a layer is unknown, or a value out of range.
     """
     roles = parameter_roles(network)
     factors = _learning_rate_factors(network, layer_decay)
@@ -92,7 +117,7 @@ def build_optimizer(
         groups += _grouped(roles.activations, factors, weight_decay=0.0)
     else:
         groups += _grouped(roles.activations, {}, weight_decay=0.0, lr=activation_lr)
-    optimizer = _make(choice, groups)
+    optimizer = _make(choice, groups, network=network, steps=steps)
     for group in optimizer.param_groups:
         group["lr"] *= group.pop(FACTOR)
     return optimizer
@@ -112,7 +137,7 @@ def _learning_rate_factors(network: Classifier, layer_decay: float) -> dict[int,
 
 def _grouped(
     parameters: list[nn.Parameter], factors: dict[int, float], **settings: float
-) -> list[dict[str, object]]:
+) -> list[Group]:
     """Return one group of an optimiser for each learning rate."""
     groups: dict[float, list[nn.Parameter]] = {}
     for parameter in parameters:
@@ -120,8 +145,34 @@ def _grouped(
     return [{"params": each, FACTOR: factor, **settings} for factor, each in groups.items()]
 
 
-def _make(choice: Choice, groups: list[dict[str, object]]) -> Optimizer:
+def _make(
+    choice: Choice,
+    groups: list[Group],
+    *,
+    network: Classifier | None = None,
+    steps: int | None = None,
+) -> Optimizer:
+    maker = OPTIMISERS[choice.name]
     try:
-        return OPTIMISERS[choice.name](groups, **choice.parameters)
+        if not adds_noise(choice):
+            return maker(groups, **choice.parameters)
+        given: dict[str, Any] = dict(choice.parameters)  # Any: the types are checked inside
+        noise = Noise(**{name: given.pop(name) for name in NOISE if name in given}, steps=steps)
+        if network is not None:
+            groups = _split(groups, noisy_parameters(network, noise))
+            if noise.first_fraction != 0 and all(group.get("sigma") == 0.0 for group in groups):
+                raise ConfigError("none of the layers that shall get noise is trained")
+        return maker(groups, noise=noise, **given)
     except (TypeError, ValueError) as err:
         raise ConfigError(f"optimizer {choice.name!r}: {err}") from err
+
+
+def _split(groups: list[Group], noisy: set[int]) -> list[Group]:
+    """Split each group in the parameters that get noise and those that do not."""
+    split = []
+    for group in groups:
+        loud = [p for p in group["params"] if id(p) in noisy]
+        quiet = [p for p in group["params"] if id(p) not in noisy]
+        split += [{**group, "params": loud}] if loud else []
+        split += [{**group, "params": quiet, "sigma": 0.0}] if quiet else []
+    return split

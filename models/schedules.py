@@ -71,10 +71,18 @@ def milestones(
     return LambdaLR(optimizer, lambda done: gamma ** sum(done >= round(mark) for mark in marks))
 
 
+def inverse_time(optimizer: Optimizer, steps: int, *, halved: float = 0.5) -> LRScheduler:
+    """Divide by 1 + t / T, T the share `halved` of the steps (arXiv:2212.14718)."""
+    if halved <= 0:
+        raise ConfigError(f"schedule parameter halved must be above 0, got {halved}")
+    return LambdaLR(optimizer, lambda done: 1 / (1 + done / (halved * steps)))
+
+
 SCHEDULES: dict[str, Callable[..., LRScheduler]] = {
     "constant": constant,
     "cosine": cosine,
     "milestones": milestones,
+    "inverse_time": inverse_time,
     "one_cycle": one_cycle,
     "step": step,
 }

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from damagenet.config import make_settings
 from damagenet.study.judging import summarise
-from damagenet.study.plan import Run, planned_runs, run_key
+from damagenet.study.plan import Run, epochs_in_all, planned_runs, recipe_of, run_key
 from damagenet.study.rows import Row
 from damagenet.study.settings import StudySettings
 from damagenet.study.summary import StudySummary
@@ -57,14 +57,14 @@ def make_row(
         scores |= {"seconds_per_epoch": 6.0, "peak_mb": 900.0, "saved_mb": 8.0, "parameters": 99}
     values = {
         "key": run_key(settings, run),
-        "activation": run.candidate.label,
-        "function": run.candidate.function,
+        "variant": run.variant.label,
+        "settings": run.variant.told,
         "split": run.split,
         "seed": run.seed,
         "lr": run.lr,
         "stage": "study",
         "select_on": settings.training.select_on,
-        "epochs": settings.training.epochs,
+        "epochs": epochs_in_all(recipe_of(settings, run).training),
         "tiles": 48,
         "steps": 6,
         "seconds": 60.0,
@@ -89,7 +89,7 @@ def finish(
         most: Stop after so many rows.
         changes: Other columns.
     """
-    labels = [candidate.label for candidate in settings.study.activations]
+    labels = [variant.label for variant in settings.study.compared]
     rows: dict[str, Row] = {}
     while True:
         planned = planned_runs(settings, rows, labels)
@@ -111,8 +111,8 @@ def shifted(shifts: Mapping[str, float | None]) -> Scores:
     """Return scores that differ from the baseline's by a shift, in the mean over the seeds."""
 
     def score(run: Run) -> float | None:
-        shift = shifts.get(run.candidate.label, 0.0)
-        own = STEP * (run.seed - 2) * (run.candidate.label != "relu")
+        shift = shifts.get(run.variant.label, 0.0)
+        own = STEP * (run.seed - 2) * (run.variant.label != "relu")
         return None if shift is None else 0.9 + NOISE[run.seed] + shift + own
 
     return score

@@ -45,6 +45,7 @@ def test_the_list_has_every_function_with_formula_parameters_and_source(damagene
     at = next(number for number, line in enumerate(lines) if line.startswith("pvlu "))
     assert lines[at].endswith("max(0, x) + alpha sin(beta x)")
     assert "alpha 0.1*, beta 1* per channel; C0; " in lines[at + 1]
+    assert "; slope 0.94; " in lines[at + 1]
     assert lines[at + 1].endswith("arXiv:2110.12246 (assumed)")
 
 
@@ -69,6 +70,7 @@ def test_one_function_is_told_with_its_moments_gain_and_other_names(damagenet):
     for line in (
         "parameters   alpha 0.5*, c 0 per network",
         "on N(0, 1)   mean 0.2241, sd 0.2720, square 0.1242",
+        "slope        0.3941: an error of the variance shrinks from layer to layer",
         "gain         2.8374: init `he` starts weights at N(0, gain^2 / fan_in)",
         "other names  ada_charcnn, ada_mlp",
     ):

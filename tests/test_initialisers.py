@@ -62,6 +62,10 @@ def test_the_scale_survives_many_layers_with_the_functions_own_gain():
     assert network(torch.randn(256, 512)).square().mean().item() == pytest.approx(1, abs=0.1)
 
 
+def test_a_function_that_takes_a_number_from_its_input_has_a_gain():
+    assert gain_of(small_network(Choice(name="abrelu"))) == pytest.approx(math.sqrt(2), abs=5e-3)
+
+
 def test_a_given_gain_comes_before_the_activations():
     network = started(Choice(name="gcu"), Choice(name="he", parameters={"gain": 0.5}))
     assert network[-1].weight.std().item() * math.sqrt(64 * 49) == pytest.approx(0.5, rel=0.01)

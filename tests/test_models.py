@@ -108,12 +108,12 @@ def test_a_network_with_parameters_per_pixel_refuses_images_of_another_size():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"architecture": "resnet"}, "unknown architecture 'resnet'; choose one of: cao_choe, ci"),
+        ({"architecture": "resnet"}, "unknown architecture 'resnet'; choose one of: .*compact_"),
         ({"architecture": {"name": "compact_resnet", "widht": 8}}, "no parameter 'widht'"),
         ({"architecture": {"name": "compact_resnet", "width": 9999}}, r"within 8\.\.256, got 9999"),
         ({"architecture": {"name": "compact_resnet", "width": 9.5}}, "must be a whole number"),
         ({"architecture": {"name": "compact_resnet", "dropout": 1.0}}, r"within 0\.0\.\.0\.95"),
-        ({"init": "autoinit2"}, "unknown init 'autoinit2'; choose one of: default, he, xavier"),
+        ({"init": "uniform"}, "unknown init 'uniform'; choose one of: autoinit, default, h"),
         ({"init": {"name": "xavier", "gian": 2}}, "no parameter 'gian'; it takes: gain"),
         ({"regulariser": "depth"}, "unknown regulariser 'depth'; choose one of: none"),
     ],
@@ -163,7 +163,8 @@ def test_every_schedule_keeps_the_rate_positive_and_at_most_the_given_one(name):
     found = rates(Choice(name=name), steps=50)
     assert max(found) == pytest.approx(0.1)
     assert min(found) > 0
-    assert name == "constant" or found[-1] < 0.02
+    # One keeps the rate, and one has lowered it to a third by then.
+    assert name in {"constant", "inverse_time"} or found[-1] < 0.02
 
 
 def test_milestones_lower_the_rate_after_their_shares_of_the_steps():

@@ -122,6 +122,7 @@ def test_a_kink_between_two_nodes_costs_nothing_that_is_seen(low, span):
 def test_every_function_of_the_table_has_a_gain(name):
     found = moments(name)
     numbers = [found.mean, found.sd, found.second, found.gain, found.slope_second or 0.0]
+    numbers.append(found.variance_slope)
     assert all(math.isfinite(number) for number in numbers)
     assert found.gain**2 * found.second == pytest.approx(1)
 
@@ -136,6 +137,14 @@ def test_drawn_numbers_have_the_moments_that_were_integrated(name):
         values = layer(torch.randn(8192, 64)).double()
     assert values.mean().item() == pytest.approx(found.mean, abs=0.01 * (1 + found.sd))
     assert values.square().mean().item() == pytest.approx(found.second, rel=0.03, abs=1e-4)
+
+
+def test_the_slope_of_the_variance_map_is_that_of_the_map():
+    assert moments("relu").variance_slope == pytest.approx(1)
+    assert moments("maxout").variance_slope == pytest.approx(1)
+    assert moments("squ").variance_slope == pytest.approx(1.75)  # of v + 3 v^2
+    assert moments("tanh").variance_slope == pytest.approx(0.4611, abs=1e-4)
+    assert moments("softmax").variance_slope == pytest.approx(0.80, abs=0.03)
 
 
 def test_the_sharing_of_parameters_changes_no_moments():

@@ -98,7 +98,7 @@ def told(rows):
 
 def one_run(study_file, **changes):
     settings = make_study(data={"path": str(study_file.parent / "tiles" / "prepared")})
-    run = {"candidate": settings.study.activations[0], "split": "published", "seed": 0, "lr": 0.01}
+    run = {"variant": settings.study.compared[0], "split": "published", "seed": 0, "lr": 0.01}
     return settings, Run(**run | changes)
 
 
@@ -126,7 +126,7 @@ def test_a_whole_study_is_one_row_per_run(finished):
 def test_the_run_that_chose_the_rate_counts_and_is_not_repeated(finished):
     rows = read_rows(finished[0])
     for name in ("relu", "silu"):
-        own = [row for row in rows if row["activation"] == name]
+        own = [row for row in rows if row["variant"] == name]
         (lr,) = {row["lr"] for row in own if row["stage"] == "study"}
         tried = [row for row in own if row["stage"] == "lr"]
         best = max(float(row["validation"]) for row in tried)
@@ -184,12 +184,40 @@ def test_the_reports_are_written_from_the_rows_alone(finished, study, tmp_path):
 def test_only_some_activations_and_only_so_many_runs(study, tmp_path):
     code, _, err = study(tmp_path, "--only", "silu", "--limit", "1")
     (row,) = read_rows(tmp_path)
-    assert (code, row["activation"], row["lr"]) == (0, "silu", "0.001")
+    assert (code, row["variant"], row["lr"]) == (0, "silu", "0.001")
     assert "5 runs, 0 done, 5 left" in err
     code, _, err = study(tmp_path, "--limit", "0")
     assert (code, "10 runs, 1 done, 9 left" in err) == (0, True)
     code, _, err = study(tmp_path, "--only", "mish")
-    assert (code, "'mish' is no activation of this study" in err) == (1, True)
+    assert (code, "'mish' is no variant of this study" in err) == (1, True)
+
+
+def test_any_setting_can_be_compared_and_the_results_go_into_a_page(study, tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("<!-- study harvey -->\n<!-- end of study harvey -->\n")
+    variants = [
+        {"label": "plain"},
+        {"label": "long", "set": {"training.epochs": 4, "model.architecture.dropout": 0.5}},
+    ]
+    changes = {
+        "activations": [],
+        "variants": variants,
+        "baseline": "plain",
+        "seeds": [0],
+        "splits": ["region:victoria"],
+        "learning_rates": [1e-3],
+    }
+    options = [word for key, value in changes.items() for word in ("--set", f"study.{key}={value}")]
+    code, stdout, err = study(tmp_path / "out", *options, "--into", page)
+    assert (code, "2 variants, 1 seed on region:victoria: 2 runs" in err) == (0, True)
+    assert "but long: 64 tiles x 4 epochs in batches of 16 = 16 steps, 2 times the budget" in err
+    long, plain = read_rows(tmp_path / "out")
+    assert [plain["settings"], long["settings"]] == ["", "epochs=4, dropout=0.5"]
+    assert [plain["steps"], long["steps"], long["lr"]] == ["8", "16", "0.001"]
+    assert "| long | epochs=4, dropout=0.5 |" in page.read_text()
+    assert "budget" in stdout
+    code, _, err = study(tmp_path / "out", *options, "--into", tmp_path / "gone.md")
+    assert (code, "gone.md: cannot read it" in err) == (1, True)
 
 
 def test_a_run_that_diverges_is_a_row_with_its_reason(study, tmp_path):

@@ -10,7 +10,7 @@ from made_studies import finish, make_row, make_study
 
 from damagenet.config import make_settings
 from damagenet.errors import ConfigError, LeakError
-from damagenet.study.budget import budget_lines, duration, make_budget
+from damagenet.study.budget import RunBudget, budget_lines, duration, progress
 from damagenet.study.checks import check_study, chosen_labels
 from damagenet.study.plan import (
     Run,
@@ -21,34 +21,40 @@ from damagenet.study.plan import (
     run_key,
     tuning_runs,
 )
-from damagenet.study.settings import Candidate, read_study
+from damagenet.study.settings import Comparison, StudySettings, read_study
 from models.factory import build_network
 
 SHIPPED = Path("study_activations")
 
 
 def first_run(study, **changes):
-    run = {"candidate": study.study.activations[0], "split": "published", "seed": 0, "lr": 1e-3}
+    run = {"variant": study.study.compared[0], "split": "published", "seed": 0, "lr": 1e-3}
     return Run(**run | changes)
 
 
 def names(study, rows):
-    labels = [candidate.label for candidate in study.study.activations]
+    labels = [variant.label for variant in study.study.compared]
     return [
-        f"{run.candidate.label} {run.split[:3]} {run.seed} {run.lr:g}"
+        f"{run.variant.label} {run.split[:3]} {run.seed} {run.lr:g}"
         for key, run in planned_runs(study, rows, labels).items()
         if key not in rows
     ]
 
 
+def activation(**values):
+    """Return the variant that an activation in YAML stands for."""
+    name = values.get("label", values["name"])
+    return make_settings(Comparison, {"activations": [values], "baseline": name}).compared[0]
+
+
 def with_validation(study, scores):
-    candidate = study.study.activations[0]
-    runs = tuning_runs(study, candidate)
+    variant = study.study.compared[0]
+    runs = tuning_runs(study, variant)
     rows = [
         make_row(study, run, score=None if score is None else 0.5, validation=score)
         for run, score in zip(runs, scores, strict=False)
     ]
-    return chosen_lr(study, candidate, {row.key: row for row in rows})
+    return chosen_lr(study, variant, {row.key: row for row in rows})
 
 
 @pytest.mark.parametrize(
@@ -56,7 +62,7 @@ def with_validation(study, scores):
     [
         ({"study": {"activation": ["relu"]}}, r"unknown setting 'study.activation' \(did you mean"),
         ({"study": {"activations": ["relu", "rleu"]}}, r"study.activations \(rleu\).*'rleu'"),
-        ({"study": {"activations": []}}, "study.activations is empty"),
+        ({"study": {"activations": []}}, "study.variants is empty"),
         ({"study": {"activations": ["relu", "relu"]}}, "two activations are called 'relu'"),
         ({"study": {"activations": ["silu", "mish"]}}, "baseline 'relu' is none of the act"),
         ({"study": {"activations": [{"alpha": 1}]}}, "study.activations.0"),
@@ -93,23 +99,24 @@ def test_only_the_published_split_may_leak():
 
 def test_an_unknown_name_behind_only_is_refused_with_the_choices():
     assert chosen_labels(make_study(), ["silu"]) == ("silu",)
-    with pytest.raises(ConfigError, match="'mish' is no activation of this study; choose from: re"):
+    with pytest.raises(ConfigError, match="'mish' is no variant of this study; choose from: re"):
         chosen_labels(make_study(), ["mish"])
 
 
 def test_an_activation_is_a_name_or_a_name_with_parameters_and_a_label():
-    plain = make_settings(Candidate, {"name": "leaky_relu", "negative_slope": 0.2})
-    named = make_settings(Candidate, {"name": "elu", "label": "steep", "alpha": "2", "b": True})
-    assert (plain.label, plain.function) == ("leaky_relu", "leaky_relu(negative_slope=0.2)")
-    assert (named.label, named.function) == ("steep", "elu(alpha=2.0, b=True)")
-    assert make_settings(Candidate, plain.model_dump()) == plain
+    plain = activation(name="leaky_relu", negative_slope=0.2)
+    named = activation(name="elu", label="steep", b=True, alpha=2.0)
+    assert (plain.label, plain.told) == ("leaky_relu", "leaky_relu(negative_slope=0.2)")
+    assert (named.label, named.told) == ("steep", "elu(alpha=2.0, b=True)")
+    study = make_study()
+    assert make_settings(StudySettings, study.model_dump()) == study
 
 
 def test_the_shipped_study_can_be_run_and_is_found_by_name():
     study = read_study(SHIPPED)
     check_study(study)
     assert {"relu", "silu", "mish", "pvlu", "or_ail", "rowdy"} <= {
-        candidate.label for candidate in study.study.activations
+        variant.label for variant in study.study.compared
     }
     assert read_study(Path("configs/study_activations.yaml")) == study
     assert read_study(SHIPPED, overrides=["study.seeds=[7]"]).study.seeds == (7,)
@@ -119,11 +126,11 @@ def test_the_shipped_study_can_be_run_and_is_found_by_name():
 
 def test_activations_of_the_shipped_study_start_from_the_same_weights():
     study = read_study(SHIPPED)
-    assert study.study.activations[0].label == "relu"
+    assert study.study.compared[0].label == "relu"
     expected = None
-    for candidate in study.study.activations:
+    for variant in study.study.compared:
         torch.manual_seed(5)
-        recipe = recipe_of(study, first_run(study, candidate=candidate))
+        recipe = recipe_of(study, first_run(study, variant=variant))
         network = build_network(recipe.model, pixel_mean=(90, 90, 90), pixel_std=(40, 40, 40))
         state = network.state_dict()
         started = {name: value for name, value in state.items() if value.dim() > 1}
@@ -131,7 +138,7 @@ def test_activations_of_the_shipped_study_start_from_the_same_weights():
         alike = {name for name in expected if started[name].shape == expected[name].shape}
         if len(alike) == len(expected):  # otherwise its layers are wider
             assert all(torch.equal(started[name], expected[name]) for name in expected)
-        assert len(alike) == len(expected) or candidate.label == "or_ail"
+        assert len(alike) == len(expected) or variant.label == "or_ail"
 
 
 def test_a_study_begins_with_the_rates_and_goes_on_seed_by_seed_the_baseline_first():
@@ -180,8 +187,8 @@ def test_the_announced_number_of_runs_is_what_is_done(seeds, lr_seed, lr_split, 
 
 def test_no_seed_is_tried_where_every_rate_has_failed():
     study = make_study()
-    rows = finish(study, lambda run: None if run.candidate.label == "silu" else 0.5)
-    assert [row.activation for row in rows.values()].count("silu") == 2
+    rows = finish(study, lambda run: None if run.variant.label == "silu" else 0.5)
+    assert [row.variant for row in rows.values()].count("silu") == 2
     assert len(rows) == run_count(study, rows, ["relu", "silu"]) == 7
 
 
@@ -211,7 +218,7 @@ def test_a_loss_is_better_the_lower_it_is():
 def test_the_key_of_a_run_does_not_change_from_version_to_version():
     # Rows in the repository are found by these keys.
     study = make_study()
-    silu = first_run(study, candidate=study.study.activations[1], split="region:victoria", lr=0.01)
+    silu = first_run(study, variant=study.study.compared[1], split="region:victoria", lr=0.01)
     assert run_key(study, first_run(study)) == "db416afa05bc7ccc"
     assert run_key(study, silu) == "f856fb946a3bfbd2"
 
@@ -224,14 +231,14 @@ def test_the_key_holds_what_shapes_the_scores_and_nothing_else():
         make_study(study={"seeds": [0, 1, 2], "activations": ["relu", "mish"]}),
         make_study(training={"batch_size": 16, "transfer": "scratch"}),
     ]
-    relabelled = make_settings(Candidate, {"name": "relu", "label": "my relu"})
+    relabelled = activation(name="relu", label="my relu")
     assert {run_key(other, first_run(other)) for other in same} == {key}
-    assert run_key(study, first_run(study, candidate=relabelled)) == key
+    assert run_key(study, first_run(study, variant=relabelled)) == key
     others = [
         first_run(study, seed=1),
         first_run(study, lr=2e-3),
         first_run(study, split="deduplicated"),
-        first_run(study, candidate=make_settings(Candidate, {"name": "silu"})),
+        first_run(study, variant=activation(name="silu")),
     ]
     changed = [
         make_study(training={"epochs": 3}),
@@ -248,11 +255,17 @@ def test_the_budget_says_how_much_is_ahead():
     study = make_study()
     rows = finish(study, lambda run: 0.5, most=4)
     labels = ["relu", "silu"]
-    budget = make_budget(study, rows, labels, tiles=50)
-    said = " ".join(budget_lines(budget, study, labels, processes=2))
+    usual = RunBudget(tiles=50, epochs=2, batch=16, steps=6)
+    budgets = dict.fromkeys(labels, usual)
+    ahead = progress(study, rows, labels)
+    said = " ".join(budget_lines(study, labels, budgets, ahead, processes=2))
+    assert "2 variants, 2 learning rates on seed 0 of published, then 2 seeds on" in said
     assert "10 runs, 4 done, 6 left" in said
     assert "50 tiles x 2 epochs in batches of 16 = 6 steps" in said
-    assert "60 s a run, 2 at a time: about 3 min left" in said
-    fresh = make_budget(study, {}, labels, tiles=50)
-    assert "known after the first run" in budget_lines(fresh, study, labels, processes=1)[-1]
+    assert "the same budget for all" in said
+    assert "about 3 min left, 2 at a time" in said
+    budgets["silu"] = RunBudget(tiles=50, epochs=4, batch=16, steps=12)
+    fresh = budget_lines(study, labels, budgets, progress(study, {}, labels), processes=1)
+    assert "known after the first run" in fresh[-1]
+    assert "but silu: 50 tiles x 4 epochs in batches of 16 = 12 steps, 2 times the budget" in fresh
     assert [duration(20), duration(100), duration(7500)] == ["20 s", "2 min", "2 h 05 min"]

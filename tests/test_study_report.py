@@ -20,7 +20,7 @@ from damagenet.study.tables import cost_table, difference_text, split_table, tun
 
 
 def verdicts(summary, place=0):
-    return {one.activation: one.verdict for one in summary.splits[place].outcomes}
+    return {one.variant: one.verdict for one in summary.splits[place].outcomes}
 
 
 def test_words_are_said_where_the_difference_is_more_than_chance():
@@ -33,7 +33,7 @@ def test_words_are_said_where_the_difference_is_more_than_chance():
     }
     assert verdicts(summary) == verdicts(summary, 1) == said
     split = summary.splits[0]
-    assert [one.activation for one in split.outcomes] == ["silu", "relu", "gelu", "mish"]
+    assert [one.variant for one in split.outcomes] == ["silu", "relu", "gelu", "mish"]
     assert headline(split, "relu") == "Better than relu: silu; worse than relu: mish."
     assert split.outcomes[0].difference.mean == pytest.approx(0.03)
     assert split.family == 3
@@ -52,14 +52,14 @@ def test_failed_runs_are_counted_and_take_the_word_away():
     score = shifted({"silu": 0.03})
 
     def diverging(run):
-        gone = (run.candidate.label, run.seed) == ("silu", 3) or run.candidate.label == "mish"
+        gone = (run.variant.label, run.seed) == ("silu", 3) or run.variant.label == "mish"
         return None if gone else score(run)
 
     summary = summarise(study, finish(study, diverging).values())
     assert verdicts(summary)["silu"] == "no word: 1 failed"
     assert verdicts(summary)["mish"] == "no word: every learning rate failed"
     assert summary.done == summary.total
-    silu = next(one for one in summary.splits[0].outcomes if one.activation == "silu")
+    silu = next(one for one in summary.splits[0].outcomes if one.variant == "silu")
     assert (silu.done, silu.failed, silu.missing, silu.difference.n) == (4, 1, 0, 4)
     # Both rates of mish, and seed 3 of silu on two splits.
     assert summary.failed == 4
@@ -68,7 +68,7 @@ def test_failed_runs_are_counted_and_take_the_word_away():
 def test_a_failing_baseline_leaves_no_word_at_all():
     study = five_seeds()
     summary = summarise(study, finish(study, shifted({"relu": None})).values())
-    assert set(verdicts(summary).values()) == {"baseline", "no word: the baseline failed"}
+    assert set(verdicts(summary).values()) == {"baseline", "no word: relu failed"}
     assert all(one.difference is None for one in summary.splits[0].outcomes)
 
 
@@ -89,9 +89,9 @@ def test_an_empty_study_has_reports_that_say_so(tmp_path):
 
 def test_a_rate_at_the_edge_of_the_list_is_told():
     study = five_seeds(learning_rates=[1e-4, 1e-3, 1e-2])
-    rows = finish(study, lambda run: run.lr if run.candidate.label == "mish" else 0.5)
+    rows = finish(study, lambda run: run.lr if run.variant.label == "mish" else 0.5)
     summary = summarise(study, rows.values())
-    assert [tuning.activation for tuning in summary.tuning if tuning.at_edge] == ["mish"]
+    assert [tuning.variant for tuning in summary.tuning if tuning.at_edge] == ["mish"]
     assert any(line.endswith("may lie beyond: mish.") for line in remarks(summary))
     assert tuning_table(summary).rows[2] == ("mish", "0.01", "0.10", "1.00*")
 
@@ -110,12 +110,12 @@ def test_times_are_compared_on_the_same_machine_only():
     rows = finish(study, shifted({}))
     elsewhere = {
         key: row.model_copy(update={"hardware": "another", "seconds_per_epoch": 60.0})
-        if row.activation == "silu" and row.seed
-        else row.model_copy(update={"seconds_per_epoch": 9.0 if row.activation == "silu" else 6.0})
+        if row.variant == "silu" and row.seed
+        else row.model_copy(update={"seconds_per_epoch": 9.0 if row.variant == "silu" else 6.0})
         for key, row in rows.items()
     }
     summary = summarise(study, elsewhere.values())
-    assert {cost.activation: cost.relative_time for cost in summary.costs}["silu"] == 1.5
+    assert {cost.variant: cost.relative_time for cost in summary.costs}["silu"] == 1.5
     assert cost_table(summary).rows[0] == ("relu", "relu", "0.001", "6.0", "1.00", "8", "900", "99")
     assert set(summary.hardware) == {"a machine, 2 cores, 1 thread(s)", "another, 1 thread(s)"}
 
@@ -124,7 +124,7 @@ def test_the_tables_say_scores_in_per_cent_and_differences_in_points():
     summary = summary_of({"silu": 0.03})
     table = split_table(summary.splits[0], "relu")
     assert table.headings[:5] == (
-        "activation",
+        "variant",
         "accuracy %",
         "minus relu, points",
         "p (Holm)",
@@ -152,10 +152,10 @@ def test_the_csv_holds_every_split_and_activation():
     summary = summary_of({"silu": 0.03}, most=30)
     rows = list(csv.DictReader(io.StringIO(summary_csv(summary))))
     assert len(rows) == 8
-    first = next(row for row in rows if row["activation"] == "silu")
+    first = next(row for row in rows if row["variant"] == "silu")
     assert float(first["difference"]) == pytest.approx(0.03, abs=0.001)
     assert float(first["simultaneous_low"]) <= float(first["difference_low"])
-    baseline = next(row for row in rows if row["activation"] == "relu")
+    baseline = next(row for row in rows if row["variant"] == "relu")
     assert (baseline["difference"], baseline["verdict"]) == ("", "baseline")
 
 

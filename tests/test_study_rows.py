@@ -13,7 +13,7 @@ from damagenet.study.rows import StudyFolder
 
 
 def first_run(study, *, seed=0):
-    return Run(candidate=study.study.activations[0], split="published", seed=seed, lr=1e-3)
+    return Run(variant=study.study.compared[0], split="published", seed=seed, lr=1e-3)
 
 
 def make_folder(tmp_path):
@@ -27,7 +27,7 @@ def test_rows_come_back_as_they_were_and_in_order(tmp_path):
         folder.add(row)
     found = folder.rows()
     assert {row.key: row for row in found} == {row.key: row for row in rows}
-    assert found == sorted(found, key=lambda row: (row.activation, row.split, row.seed, row.lr))
+    assert found == sorted(found, key=lambda row: (row.variant, row.split, row.seed, row.lr))
     assert folder.rows() == make_folder(tmp_path).rows()
 
 

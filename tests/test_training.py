@@ -86,6 +86,19 @@ def test_an_interrupted_training_continues_to_the_same_weights(bundle, tmp_path,
     assert same_weights(bundle, trained(tmp_path, recipe))
 
 
+def test_a_training_goes_on_after_its_last_epoch_also_where_none_was_better(tmp_path):
+    # A network without batch norms, which a rate of nearly nothing leaves as it is.
+    plain = Choice(name="all_cnn", parameters={"width": 8, "dropout": 0, "input_dropout": 0})
+    recipe = make_recipe(epochs=2, optimizer={"name": "sgd", "lr": 1e-12})
+    model = recipe.model.model_copy(update={"architecture": plain})
+    trained(tmp_path, recipe.model_copy(update={"model": model}))
+    ends = {
+        name: torch.load(tmp_path / f"{name}.ckpt", weights_only=True)["epoch"]
+        for name in ("best", "last")
+    }
+    assert ends == {"best": 0, "last": 1}
+
+
 def test_numbers_drawn_between_epochs_do_not_change_the_weights(bundle, tmp_path, monkeypatch):
     monkeypatch.setattr(DamageModule, "on_train_epoch_start", lambda module: torch.rand(7))
     assert same_weights(bundle, trained(tmp_path, make_recipe(average_weights=0.9)))
@@ -202,7 +215,7 @@ def test_a_folder_from_before_a_setting_existed_is_still_known(tmp_path):
         ({"model": {"activation": "rleu"}}, r"unknown activation 'rleu' \(did you mean 'relu'\?\)"),
         (
             {"model": {"init": "hee"}},
-            r"unknown init 'hee' \(did you mean 'he'\?\); choose one of: default",
+            r"unknown init 'hee' \(did you mean 'he'\?\); choose one of: autoinit",
         ),
         ({"model": {"init": {"name": "xavier", "gain": "x"}}}, "gain must be a number, got 'x'"),
         ({"model": {"regulariser": "depth"}}, "model.regulariser: unknown regulariser 'depth'"),

@@ -51,9 +51,10 @@ def test_the_wheel_assesses_with_the_shipped_bundle(installed):
     assert (installed / "demo" / "made_scene" / "made_scene" / "report.html").exists()
 
 
-def test_the_wheel_finds_the_shipped_recipes(installed):
+@pytest.mark.parametrize("recipe", ["configs/harvey.yaml", "harvey_three/plain"])
+def test_the_wheel_finds_the_shipped_recipes(installed, recipe):
     damagenet = str(installed / "env" / "bin" / "damagenet")
-    command = [damagenet, "train", "-c", "configs/harvey.yaml", "--out", "out"]
+    command = [damagenet, "train", "-c", recipe, "--out", "out"]
     done = subprocess.run(command, cwd=installed, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "no prepared data set" in done.stderr

@@ -81,7 +81,7 @@ def fit_head(
         np.tile(weights, views) / views,
         Scale(mean=mean.numpy(), deviation=deviation.numpy()),
         pull=pull,
-        towards=start.weight.detach()[0].double().numpy(),
+        towards=start.weight.detach().mean(dim=0).double().numpy(),
     )
     head = nn.Linear(flat.shape[1], 1)
     found.put_into(head)

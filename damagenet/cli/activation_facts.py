@@ -77,6 +77,7 @@ def fact_lines(setting: Setting) -> list[str]:
         ),
         ("", f"slope squared {found.slope_second:.4f}") if found.slope_second is not None else None,
         ("", "drawn, good to 3 digits") if found.sampled else None,
+        ("slope", slope_text(setting)),
         ("gain", f"{found.gain:.4f}: init `he` starts weights at N(0, gain^2 / fan_in)"),
         ("loss", "adds its slope-recovery term") if function.slope_recovery else None,
         ("grows", f"like |x|^{function.degree:g}") if function.degree > 1 else None,
@@ -118,6 +119,16 @@ def cost_text(setting: Setting) -> str:
     calls = setting.function.transcendentals
     needed = f"{calls} transcendental call{'' if calls == 1 else 's'}"
     return ", ".join(f"{ratio:.2f} x SiLU ({where})" for where, ratio in measured.items()) or needed
+
+
+def slope_text(setting: Setting) -> str:
+    """Return the slope of the variance map in words."""
+    slope = start_moments(setting).variance_slope
+    if math.isclose(slope, 1, abs_tol=1e-3):
+        becomes = "stays as it is"
+    else:
+        becomes = "shrinks" if abs(slope) < 1 else "grows"
+    return f"{_rounded(slope)}: an error of the variance {becomes} from layer to layer"
 
 
 @lru_cache(maxsize=1)

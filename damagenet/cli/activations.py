@@ -33,6 +33,8 @@ def command(
 
     A name goes into a recipe as `model.activation`, with parameters where it has any. Trained
     parameters carry a star. The cost is the time of a training step beside SiLU, where measured.
+    The slope is what an error of the variance is multiplied by from layer to layer: below 1 depth
+    corrects it, above 1 `model.init: autoinit` needs norms between the layers.
     """
     if context.invoked_subcommand:
         return
@@ -86,10 +88,11 @@ def show(
 
 
 def _list_lines(setting: "Setting") -> list[str]:
-    from damagenet.cli.activation_facts import cost_text, parameters_text
+    from damagenet.cli.activation_facts import cost_text, parameters_text, start_moments
 
-    function = setting.function
+    function, slope = setting.function, start_moments(setting).variance_slope
     parts = [parameters_text(setting), function.smoothness, cost_text(setting)]
+    parts.append(f"slope {slope:.2f}")
     sure = "" if function.status == "standard" else f" ({function.status})"
     parts.append(f"{function.source}{sure}")
     told = "; ".join(part for part in parts if part)

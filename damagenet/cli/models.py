@@ -39,6 +39,18 @@ def command(
             typer.echo(line)
 
 
+@app.command("show")
+def show(
+    model: Annotated[str, typer.Argument(help="A shipped model's name, or a bundle's folder.")],
+) -> None:
+    """Say what one model is and how good it is; of a spiking network also how often it spikes."""
+    from damagenet.bundle import find_bundle, read_card
+
+    card = read_card(model)
+    for line in [*describe(card.name, card, find_bundle(model)), *_rate_lines(card)]:
+        typer.echo(line)
+
+
 @app.command("complete")
 def complete(
     model: Annotated[str, typer.Argument(help="A shipped model's name, or a bundle's folder.")],
@@ -76,6 +88,17 @@ def describe(name: str, card: Card, folder: Path) -> list[str]:
         f"  calibrated on: {card.calibration.fitted_on}, {100 * card.prior:.0f} % of them damaged",
         f"  licence: {terms}{card.licence}",
         *_score_lines(card.scores),
+    ]
+
+
+def _rate_lines(card: Card) -> list[str]:
+    """Return the firing rates of a spiking network, one line a layer."""
+    if not card.firing_rates:
+        return []
+    width = max(map(len, card.firing_rates))
+    return [
+        "  neurons that spike at a time step, on validation tiles:",
+        *(f"    {name:<{width}}  {100 * rate:5.1f} %" for name, rate in card.firing_rates.items()),
     ]
 
 

@@ -1,4 +1,4 @@
-"""`damagenet study`: activations compared on one architecture, seeds and splits alike."""
+"""`damagenet study`: trainings compared that differ in one thing, over seeds and splits."""
 
 import os
 import shlex
@@ -37,10 +37,16 @@ Threads = Annotated[
 ]
 Limit = Annotated[int | None, typer.Option(min=0, help="Do at most so many runs now.")]
 Only = Annotated[
-    str, typer.Option(metavar="LIST", help="Run these activations only, as in relu,pvlu.")
+    str, typer.Option(metavar="LIST", help="Run these variants only, as in relu,pvlu.")
 ]
 ReportOnly = Annotated[
     bool, typer.Option("--report-only", help="Run nothing; write the reports from runs.csv.")
+]
+Into = Annotated[
+    Path | None,
+    typer.Option(
+        "--into", help="Markdown page that gets the results between its two marks of this study."
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
@@ -56,21 +62,25 @@ def command(
     limit: Limit = None,
     only: Only = "",
     report_only: ReportOnly = False,
+    into: Into = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare activations on the same network, seeds and steps.
+    """Compare activations, or any other settings, on equal terms.
 
     Each finished run is a row of OUT/runs.csv; the same command goes on after an interruption,
     and several may work in one folder.
     """
     # All of them now: a study runs for hours, and an installation may change under it.
     from damagenet.cli.study_tables import print_summary
+    from damagenet.study.embed import read_page, write_into
     from damagenet.study.judging import summarise
     from damagenet.study.report import write_reports
     from damagenet.study.rows import StudyFolder
     from damagenet.study.settings import read_study
 
     settings = read_study(config, overrides=overrides or ())
+    if into:
+        read_page(into, settings.name)  # complains before hours of work, not behind
     folder = StudyFolder(out=out, work=work or out / ".work")
     names = tuple(name.strip() for name in only.split(",") if name.strip())
     lost = False
@@ -80,6 +90,9 @@ def command(
         lost = _run(settings, folder, names, limit, processes=processes, threads=threads)
     summary = summarise(settings, folder.rows())
     paths = write_reports(out, summary)
+    if into:
+        write_into(into, summary)
+        paths.append(into)
     sys.stderr.write("".join(f"written: {path}\n" for path in paths))
     if as_json:
         sys.stdout.write(summary.model_dump_json(indent=2) + "\n")

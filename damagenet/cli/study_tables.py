@@ -7,7 +7,7 @@ from rich.table import Table
 
 from damagenet.study.remarks import headline, remarks
 from damagenet.study.summary import StudySummary
-from damagenet.study.tables import TextTable, cost_table, split_table, tuning_table
+from damagenet.study.tables import TextTable, more_tables, split_table
 
 WIDE = 180
 """Columns where stdout is a file; a terminal keeps its own width."""
@@ -19,7 +19,7 @@ def print_summary(summary: StudySummary) -> None:
     for split in summary.splits:
         _print_table(console, split_table(split, summary.baseline))
         console.print(headline(split, summary.baseline), soft_wrap=True)
-    for table in (cost_table(summary), tuning_table(summary)):
+    for table in more_tables(summary):
         _print_table(console, table)
     for line in remarks(summary):
         console.print(line, soft_wrap=True)

@@ -20,7 +20,7 @@ from damagenet.inference import Predictor
 from damagenet.recipe import Recipe
 from damagenet.study.logs import read_log
 from damagenet.study.machine import hardware_in_words, peak_mb, saved_mb
-from damagenet.study.plan import Run, recipe_of, run_key, step_count, tuning_runs
+from damagenet.study.plan import Run, epochs_in_all, recipe_of, run_key, step_count, tuning_runs
 from damagenet.study.rows import Row
 from damagenet.study.settings import StudySettings
 from damagenet.training.train import train
@@ -121,16 +121,16 @@ def _told(task: Task, tiles: HarveyTiles, split: Split) -> dict[str, object]:
     run, training = task.run, task.recipe.training
     return {
         "key": task.key,
-        "activation": run.candidate.label,
-        "function": run.candidate.function,
+        "variant": run.variant.label,
+        "settings": run.variant.told,
         "split": run.split,
         "seed": run.seed,
         "lr": run.lr,
-        "stage": "lr" if run in tuning_runs(task.settings, run.candidate) else "study",
+        "stage": "lr" if run in tuning_runs(task.settings, run.variant) else "study",
         "select_on": training.select_on,
-        "epochs": training.epochs,
+        "epochs": epochs_in_all(training),
         "tiles": len(split.train),
-        "steps": step_count(task.settings, len(split.train)),
+        "steps": step_count(training, len(split.train)),
         "threads": torch.get_num_threads(),
         "hardware": hardware_in_words(),
         "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),

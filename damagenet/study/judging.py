@@ -5,18 +5,24 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import median
 
+from damagenet.recipe import Recipe
+from damagenet.study.checks import refuse_empty
 from damagenet.study.costs import costs
 from damagenet.study.plan import (
+    any_run,
     chosen_lr,
+    epochs_in_all,
     is_hopeless,
     planned_runs,
+    rates_of,
+    recipe_of,
     run_count,
     run_key,
     scored_runs,
     tuning_runs,
 )
 from damagenet.study.rows import Row
-from damagenet.study.settings import Candidate, StudySettings
+from damagenet.study.settings import StudySettings, Variant
 from damagenet.study.statistics import Difference, differences, findable, half_width, mean_of
 from damagenet.study.summary import (
     SCORES,
@@ -33,18 +39,21 @@ Rows = Mapping[str, Row]
 
 def summarise(settings: StudySettings, rows: Iterable[Row]) -> StudySummary:
     """Return the summary of the rows that belong to a study as it is set."""
+    refuse_empty(settings)
     every = {row.key: row for row in rows}
     study = settings.study
-    labels = [candidate.label for candidate in study.activations]
+    labels = [variant.label for variant in study.compared]
     used = [every[key] for key in planned_runs(settings, every, labels) if key in every]
+    usual = [row for row in used if row.variant == study.baseline] or used
+    base = next(_recipe(settings, each) for each in study.compared if each.label == study.baseline)
     return StudySummary(
         name=settings.name,
         baseline=study.baseline,
-        architecture=settings.model.architecture.name,
+        architectures=_architectures(settings),
         seeds=len(study.seeds),
-        epochs=settings.training.epochs,
-        tiles=tuple(sorted({row.tiles for row in used})),
-        steps=tuple(sorted({row.steps for row in used})),
+        epochs=epochs_in_all(base.training),
+        tiles=tuple(sorted({row.tiles for row in usual})),
+        steps=tuple(sorted({row.steps for row in usual})),
         total=run_count(settings, every, labels),
         done=len(used),
         failed=sum(row.status == "failed" for row in used),
@@ -52,7 +61,7 @@ def summarise(settings: StudySettings, rows: Iterable[Row]) -> StudySummary:
         select_on=settings.training.select_on,
         lr_seed=study.lr_seed,
         lr_split=study.tuning_split,
-        tuning=tuple(_tuning(settings, candidate, every) for candidate in study.activations),
+        tuning=tuple(_tuning(settings, variant, every) for variant in study.compared),
         splits=tuple(_split(settings, split, every) for split in study.splits),
         costs=costs(settings, every),
         hardware=Counter(f"{row.hardware}, {row.threads} thread(s)" for row in used),
@@ -60,25 +69,35 @@ def summarise(settings: StudySettings, rows: Iterable[Row]) -> StudySummary:
     )
 
 
-def _tuning(settings: StudySettings, candidate: Candidate, rows: Rows) -> Tuning:
-    runs = tuning_runs(settings, candidate)
+def _recipe(settings: StudySettings, variant: Variant) -> Recipe:
+    return recipe_of(settings, any_run(settings, variant))
+
+
+def _architectures(settings: StudySettings) -> tuple[str, ...]:
+    used = [_recipe(settings, each).model.architecture.name for each in settings.study.compared]
+    return tuple(dict.fromkeys(used))
+
+
+def _tuning(settings: StudySettings, variant: Variant, rows: Rows) -> Tuning:
+    runs = tuning_runs(settings, variant)
     tried = {run.lr: rows.get(run_key(settings, run)) for run in runs}
-    lr = chosen_lr(settings, candidate, rows)
-    rates = settings.study.learning_rates
+    lr = chosen_lr(settings, variant, rows)
+    rates = rates_of(settings, variant)
     return Tuning(
-        activation=candidate.label,
+        variant=variant.label,
         validation={rate: row.validation for rate, row in tried.items() if row is not None},
         lr=lr,
+        fixed=len(rates) == 1,
         at_edge=len(rates) > 1 and lr in (rates[0], rates[-1]),
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Results:
-    """The runs by which one activation is judged on one split.
+    """The runs by which one variant is judged on one split.
 
     Attributes:
-        candidate: The activation.
+        variant: The variant.
         lr: Its learning rate; None without one.
         ok: The rows with scores, by seed.
         failed: Rows without.
@@ -86,7 +105,7 @@ class _Results:
         hopeless: Whether no learning rate worked, so that no seed was tried.
     """
 
-    candidate: Candidate
+    variant: Variant
     lr: float | None
     ok: dict[int, Row]
     failed: int
@@ -98,15 +117,15 @@ class _Results:
         return {seed: value for seed, value in found.items() if value is not None}
 
 
-def _results(settings: StudySettings, candidate: Candidate, split: str, rows: Rows) -> _Results:
-    runs = [run for run in scored_runs(settings, candidate, rows) if run.split == split]
+def _results(settings: StudySettings, variant: Variant, split: str, rows: Rows) -> _Results:
+    runs = [run for run in scored_runs(settings, variant, rows) if run.split == split]
     found = {run.seed: rows.get(run_key(settings, run)) for run in runs}
     ok = {seed: row for seed, row in found.items() if row is not None and row.status == "ok"}
     failed = sum(row is not None and row.status == "failed" for row in found.values())
-    hopeless = is_hopeless(settings, candidate, rows)
+    hopeless = is_hopeless(settings, variant, rows)
     return _Results(
-        candidate=candidate,
-        lr=chosen_lr(settings, candidate, rows),
+        variant=variant,
+        lr=chosen_lr(settings, variant, rows),
         ok=ok,
         failed=failed,
         missing=0 if hopeless else len(settings.study.seeds) - len(ok) - failed,
@@ -117,17 +136,22 @@ def _results(settings: StudySettings, candidate: Candidate, split: str, rows: Ro
 def _split(settings: StudySettings, split: str, rows: Rows) -> SplitSummary:
     study = settings.study
     score = main_score(split)
-    every = [_results(settings, candidate, split, rows) for candidate in study.activations]
-    base = next(results for results in every if results.candidate.label == study.baseline)
+    every = [_results(settings, variant, split, rows) for variant in study.compared]
+    by_label = {results.variant.label: results for results in every}
+    bases = {
+        variant.label: by_label[label]
+        for variant in study.compared
+        if (label := study.base_of(variant)) is not None
+    }
     pairs = {
-        results.candidate.label: _pairs(results.scores(score), base.scores(score))
-        for results in every
-        if results is not base
+        label: _pairs(by_label[label].scores(score), base.scores(score))
+        for label, base in bases.items()
     }
     family = len(pairs)
     judged = differences(pairs, family=family)
     outcomes = [
-        _outcome(results, base, score, judged.get(results.candidate.label)) for results in every
+        _outcome(results, bases.get(label), score, judged.get(label))
+        for label, results in by_label.items()
     ]
     spread = median(each.deviation for each in judged.values()) if judged else None
     fewest = min((each.n for each in judged.values()), default=0)
@@ -152,12 +176,13 @@ def _pairs(own: Mapping[int, float], base: Mapping[int, float]) -> list[float]:
 
 
 def _outcome(
-    results: _Results, base: _Results, score: str, difference: Difference | None
+    results: _Results, base: _Results | None, score: str, difference: Difference | None
 ) -> Outcome:
     by_name = {name: results.scores(name) for name in SCORES}
     return Outcome(
-        activation=results.candidate.label,
-        function=results.candidate.function,
+        variant=results.variant.label,
+        settings=results.variant.told,
+        against=None if base is None else base.variant.label,
         lr=results.lr,
         done=len(results.ok),
         failed=results.failed,
@@ -169,9 +194,9 @@ def _outcome(
     )
 
 
-def _verdict(results: _Results, base: _Results, difference: Difference | None) -> str:
+def _verdict(results: _Results, base: _Results | None, difference: Difference | None) -> str:
     """Return the word; a claim only where every run of both is there."""
-    if results is base:
+    if base is None:
         return "baseline"
     if lacking := _lacking(results, base):
         return lacking
@@ -189,5 +214,5 @@ def _lacking(results: _Results, base: _Results) -> str:
     if results.missing or base.missing:
         return "not finished"
     if base.hopeless or base.failed:
-        return "no word: the baseline failed"
+        return f"no word: {base.variant.label} failed"
     return f"no word: {results.failed} failed" if results.failed else ""

@@ -5,9 +5,9 @@ from pathlib import Path
 from damagenet import __version__
 from damagenet.outputs.templates import page_template
 from damagenet.study.plot import difference_plot, score_plot
-from damagenet.study.remarks import headline, remarks
+from damagenet.study.remarks import headline, network, remarks
 from damagenet.study.summary import StudySummary
-from damagenet.study.tables import cost_table, split_table, tuning_table
+from damagenet.study.tables import more_tables, split_table
 
 TEMPLATE = "study.html"
 
@@ -17,6 +17,7 @@ def make_page(summary: StudySummary) -> str:
     return page_template(TEMPLATE, Path(__file__).parent).render(
         version=__version__,
         summary=summary,
+        network=network(summary),
         splits=[
             {
                 "name": split.split,
@@ -26,6 +27,6 @@ def make_page(summary: StudySummary) -> str:
             }
             for split in summary.splits
         ],
-        more=(cost_table(summary), tuning_table(summary)),
+        more=more_tables(summary),
         remarks=remarks(summary),
     )

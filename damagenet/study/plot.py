@@ -1,4 +1,4 @@
-"""Dots with intervals, one line per activation, as SVG that takes the width of its place."""
+"""Dots with intervals, one line per variant, as SVG that takes the width of its place."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from html import escape
 
 from damagenet.study.statistics import Range
 from damagenet.study.summary import SplitSummary
-from damagenet.study.tables import difference_text, heading, score_text
+from damagenet.study.tables import difference_heading, difference_text, heading, score_text
 
 ROW_PX = 26
 AXIS_PX = 30
@@ -62,7 +62,7 @@ def score_plot(split: SplitSummary) -> Plot:
             interval=mean.interval if mean else None,
             points=tuple(one.seeds.values()),
             kind=_kind(one.verdict),
-            text=f"{one.activation}: {score_text(split.score, mean)}, {one.verdict}",
+            text=f"{one.variant}: {score_text(split.score, mean)}, {one.verdict}",
         )
         for one in split.outcomes
     ]
@@ -71,18 +71,18 @@ def score_plot(split: SplitSummary) -> Plot:
 
 
 def difference_plot(split: SplitSummary, baseline: str) -> Plot:
-    """Draw the paired differences with Holm's intervals against zero."""
+    """Draw the paired differences, each to its own base, with Holm's intervals against zero."""
     marks = [
         Mark(
             value=one.difference.mean if one.difference else None,
             interval=one.difference.interval if one.difference else None,
             points=(),
             kind=_kind(one.verdict),
-            text=f"{one.activation}: {difference_text(one.difference)}, {one.verdict}",
+            text=f"{one.variant}: {difference_text(one.difference)}, {one.verdict}",
         )
         for one in split.outcomes
     ]
-    return _draw(split, f"minus {baseline}, points", marks, reference=0.0)
+    return _draw(split, difference_heading(split, baseline), marks, reference=0.0)
 
 
 def _kind(verdict: str) -> str:
@@ -103,7 +103,7 @@ def _draw(
         f'<svg width="100%" height="{height}" role="img" '
         f'aria-label="{escape(split.split)}: {escape(title)}">\n{body}\n</svg>'
     )
-    labels = tuple(one.activation for one in split.outcomes)
+    labels = tuple(one.variant for one in split.outcomes)
     return Plot(title=title, labels=labels, svg=svg, height_px=height)
 
 

@@ -10,7 +10,7 @@ from damagenet.study.page import make_page
 from damagenet.study.remarks import headline, remarks
 from damagenet.study.statistics import Difference, Range
 from damagenet.study.summary import SCORES, Cost, Outcome, SplitSummary, StudySummary
-from damagenet.study.tables import TextTable, cost_table, split_table, tuning_table
+from damagenet.study.tables import TextTable, more_tables, split_table
 
 TABLE_FILE = "summary.csv"
 MARKDOWN_FILE = "study.md"
@@ -39,14 +39,15 @@ def summary_markdown(summary: StudySummary) -> str:
     parts = []
     for split in summary.splits:
         parts += [f"### {split.split}", headline(split, summary.baseline)]
-        parts += [_markdown(split_table(split, summary.baseline))]
-    for table in (cost_table(summary), tuning_table(summary)):
-        parts += [f"### {table.title}", _markdown(table)]
+        parts += [markdown_table(split_table(split, summary.baseline))]
+    for table in more_tables(summary):
+        parts += [f"### {table.title}", markdown_table(table)]
     parts += ["### How to read this", "\n".join(f"- {line}" for line in remarks(summary))]
     return "\n\n".join(parts) + "\n"
 
 
-def _markdown(table: TextTable) -> str:
+def markdown_table(table: TextTable) -> str:
+    """Return a table in Markdown."""
     places = range(len(table.headings))
     lines = [
         table.headings,
@@ -61,10 +62,10 @@ def _escaped(cell: str) -> str:
 
 
 def summary_csv(summary: StudySummary) -> str:
-    """Return one line per split and activation, shares as 0..1."""
-    costs = {cost.activation: cost for cost in summary.costs}
+    """Return one line per split and variant, shares as 0..1."""
+    costs = {cost.variant: cost for cost in summary.costs}
     lines = [
-        dict(_columns(split, outcome, costs[outcome.activation]))
+        dict(_columns(split, outcome, costs[outcome.variant]))
         for split in summary.splits
         for outcome in split.outcomes
     ]
@@ -76,16 +77,17 @@ def summary_csv(summary: StudySummary) -> str:
 
 
 def _columns(split: SplitSummary, one: Outcome, cost: Cost) -> Iterator[tuple[str, object]]:
-    yield from (("split", split.split), ("activation", one.activation), ("function", one.function))
+    yield from (("split", split.split), ("variant", one.variant), ("settings", one.settings))
     yield from (("lr", _text(one.lr)), ("done", one.done), ("failed", one.failed))
     yield "missing", one.missing
     for name in SCORES:
         mean = one.scores.get(name)
         yield name, _text(mean.value if mean else None)
         yield from _ends(name, mean.interval if mean else None)
-    yield "compared", split.score
+    yield from (("compared", split.score), ("against", one.against or ""))
     yield from _compared(one.difference)
     yield "verdict", one.verdict
+    yield "budget", _text(cost.budget)
     for name in ("seconds_per_epoch", "relative_time", "peak_mb", "saved_mb", "parameters"):
         yield name, _text(getattr(cost, name))
 

@@ -16,6 +16,8 @@ from damagenet.outputs.atomic import appears, unwritable
 ROWS_FILE = "runs.csv"
 LOCKS = ".locks"
 PATIENCE_S = 0.5
+EARLIER_NAMES = {"activation": "variant", "function": "settings"}
+"""Columns of files from before anything but activations could be compared."""
 
 
 class Row(Settings):
@@ -23,10 +25,10 @@ class Row(Settings):
 
     key: str
     """Hash over all that shapes the scores; see `damagenet.study.plan.run_key`."""
-    activation: str
+    variant: str
     """Label in the study."""
-    function: str
-    """Name and parameters of the activation."""
+    settings: str = ""
+    """What it has otherwise than the study's recipe; of an activation, name and parameters."""
     split: str
     seed: int
     lr: float
@@ -46,6 +48,7 @@ class Row(Settings):
     brier: float | None = None
     calibration_error: float | None = None
     epochs: int
+    """How often the training went through its tiles."""
     best_epoch: int | None = None
     """Counted from 1."""
     tiles: int
@@ -71,6 +74,11 @@ class Row(Settings):
     torch: str
     data: str
     """Fingerprint of the tiles."""
+
+    @property
+    def passes(self) -> int:
+        """Tiles that were trained on, every epoch counted: the budget of the run."""
+        return self.tiles * self.epochs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,14 +171,15 @@ def _hidden(folder: Path) -> Path:
 
 def _read_row(values: dict[str, str], source: str) -> Row:
     try:
-        return make_settings(Row, {name: text for name, text in values.items() if text != ""})
+        named = {EARLIER_NAMES.get(name, name): text for name, text in values.items()}
+        return make_settings(Row, {name: text for name, text in named.items() if text != ""})
     except (ConfigError, TypeError) as err:
         raise DataError(f"{source} is no row of a study: {err}; mend or delete the line") from err
 
 
 def _write(path: Path, rows: Iterable[Row]) -> None:
     # Sorted by what they are, so that the rows of two machines merge and differ by whole lines.
-    ordered = sorted(rows, key=lambda row: (row.activation, row.split, row.seed, row.lr, row.key))
+    ordered = sorted(rows, key=lambda row: (row.variant, row.split, row.seed, row.lr, row.key))
     with appears(path) as partial, partial.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(Row.model_fields)

@@ -1,9 +1,9 @@
 """Means and paired differences over seeds, with the intervals that a family of comparisons asks.
 
-Every activation is compared with the baseline on the same seeds by the paired t-test (Student
-1908). The family of all comparisons of one split is held at 5 % by Holm's step-down procedure
-(Holm 1979, Scand. J. Statist. 6:65-70): the smallest of m p-values is multiplied by m, the next
-by m - 1 and so on, none below its predecessor.
+Every variant is compared with the baseline, or with another one that it names, on the same seeds
+by the paired t-test (Student 1908). The family of all comparisons of one split is held at 5 % by
+Holm's step-down procedure (Holm 1979, Scand. J. Statist. 6:65-70): the smallest of m p-values is
+multiplied by m, the next by m - 1 and so on, none below its predecessor.
 
 The interval of the difference of rank k has the level at which Holm tested it,
 1 - 0.05 / (m - k + 1); from the first comparison that fails, all later ones share its level.
@@ -47,7 +47,7 @@ class Mean(Settings):
 
 
 class Difference(Settings):
-    """An activation minus the baseline, on the seeds that both have."""
+    """A variant minus what it is compared with, on the seeds that both have."""
 
     n: int
     mean: float
@@ -117,7 +117,7 @@ def differences(
     """Judge the differences of a family.
 
     Args:
-        pairs: Per activation its score minus the baseline's, seed by seed. Those with fewer than
+        pairs: Per variant its score minus the other's, seed by seed. Those with fewer than
             two seeds have no interval and are left out.
         family: Number of comparisons in all, where some are not there yet.
     """

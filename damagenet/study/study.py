@@ -3,14 +3,12 @@
 import logging
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
-from statistics import median
 
 from damagenet.errors import ConfigError, DamageNetError
-from damagenet.evaluation.protocols import split_of
-from damagenet.study.budget import Budget, budget_lines, duration, make_budget
+from damagenet.study.budget import Progress, budget_lines, duration, progress, run_budgets
 from damagenet.study.checks import check_study, chosen_labels
 from damagenet.study.execute import Task, data_fingerprint
-from damagenet.study.plan import Run, planned_runs, recipe_of
+from damagenet.study.plan import Run, planned_runs
 from damagenet.study.rows import ROWS_FILE, Row, StudyFolder
 from damagenet.study.settings import StudySettings
 from damagenet.study.workers import Ended, Workers, terminated_as_interrupted
@@ -24,7 +22,7 @@ class Effort:
     """How much of a study is done in one go, and by whom.
 
     Attributes:
-        only: Labels of the activations that are run; empty for all.
+        only: Labels of the variants that are run; empty for all.
         limit: At most so many runs.
         processes: Runs at the same time.
         threads: Threads of each; None leaves torch's own choice.
@@ -69,9 +67,7 @@ def run_study(settings: StudySettings, folder: StudyFolder, effort: Effort) -> S
     """
     check_study(settings)
     labels = chosen_labels(settings, effort.only)
-    budget = _first_budget(settings, folder, labels)
-    for line in budget_lines(budget, settings, labels, processes=effort.processes):
-        log.info("%s", line)
+    _tell_budget(settings, folder, labels, processes=effort.processes)
     sitting = Sitting()
     tried: set[str] = set()
     with terminated_as_interrupted(), Workers(folder) as workers:
@@ -87,12 +83,15 @@ def run_study(settings: StudySettings, folder: StudyFolder, effort: Effort) -> S
                 return sitting
             for ended in workers.ended():
                 _keep(ended, sitting)
-                budget = make_budget(settings, _by_key(folder), labels, tiles=budget.tiles)
-                _tell(ended, sitting, budget, processes=effort.processes)
+                # Rows of other machines may have taken longer or shorter.
+                ahead = progress(settings, _by_key(folder), labels, timed=sitting.rows)
+                _tell(ended, sitting, ahead, processes=effort.processes)
 
 
-def _first_budget(settings: StudySettings, folder: StudyFolder, labels: Collection[str]) -> Budget:
-    """Return what is ahead, once the tiles are known to be those of the rows."""
+def _tell_budget(
+    settings: StudySettings, folder: StudyFolder, labels: Collection[str], *, processes: int
+) -> None:
+    """Say what is ahead, once the tiles are known to be those of the rows."""
     tiles = HarveyTiles.open(settings.data.path)
     rows = _by_key(folder)
     other = {row.data for row in rows.values()} - {data_fingerprint(tiles)}
@@ -101,9 +100,10 @@ def _first_budget(settings: StudySettings, folder: StudyFolder, labels: Collecti
             f"{folder.out / ROWS_FILE} holds runs on other tiles ({', '.join(sorted(other))}) "
             f"than those in {settings.data.path}: choose another --out"
         )
-    first = next(iter(planned_runs(settings, rows, labels).values()))
-    count = len(split_of(recipe_of(settings, first), tiles).train)
-    return make_budget(settings, rows, labels, tiles=count)
+    budgets = run_budgets(settings, tiles)
+    ahead = progress(settings, rows, labels)
+    for line in budget_lines(settings, labels, budgets, ahead, processes=processes):
+        log.info("%s", line)
 
 
 def _has_room(effort: Effort, sitting: Sitting, working: int) -> bool:
@@ -141,19 +141,17 @@ def _keep(ended: Ended, sitting: Sitting) -> None:
         sitting.lost.append(f"{_name(ended.task.run)}: exit code {ended.exit_code}")
 
 
-def _tell(ended: Ended, sitting: Sitting, budget: Budget, *, processes: int) -> None:
+def _tell(ended: Ended, sitting: Sitting, ahead: Progress, *, processes: int) -> None:
     if isinstance(ended.answer, Row):
-        # Rows of other machines may have taken longer or shorter.
-        each = median(row.seconds for row in sitting.rows)
-        ahead = f"{duration(budget.left * each / processes)} left" if budget.left else "all done"
+        left = f"{duration(ahead.seconds / processes)} left" if ahead.seconds else "all done"
         name, said = _name(ended.task.run), _said(ended.answer)
-        log.info("%d/%d %s: %s; %s", budget.done, budget.total, name, said, ahead)
+        log.info("%d/%d %s: %s; %s", ahead.done, ahead.total, name, said, left)
     elif ended.exit_code:
         log.warning("left no row: %s", sitting.lost[-1])
 
 
 def _name(run: Run) -> str:
-    return f"{run.candidate.label}, {run.split}, seed {run.seed}, lr {run.lr:g}"
+    return f"{run.variant.label}, {run.split}, seed {run.seed}, lr {run.lr:g}"
 
 
 def _said(row: Row) -> str:

@@ -25,39 +25,47 @@ class TextTable:
 
 
 def split_table(split: SplitSummary, baseline: str) -> TextTable:
-    """Return all activations on one split, the best mean first."""
+    """Return all variants on one split, the best mean first."""
     others = [name for name in ("balanced_accuracy", "auroc") if name != split.score]
     headings = (
-        "activation",
+        "variant",
         heading(split.score),
-        f"minus {baseline}, points",
+        difference_heading(split, baseline),
+        *(["against"] if len(split.bases) > 1 else []),
         "p (Holm)",
         "verdict",
         *(heading(name) for name in others),
     )
-    rows = tuple(_outcome_cells(one, split.score, others) for one in split.outcomes)
-    return TextTable(
-        title=f"{split.split}, test part", headings=headings, rows=rows, left=("verdict",)
-    )
+    rows = tuple(_outcome_cells(split, one, others) for one in split.outcomes)
+    left = ("verdict", "against")
+    return TextTable(title=f"{split.split}, test part", headings=headings, rows=rows, left=left)
+
+
+def difference_heading(split: SplitSummary, baseline: str) -> str:
+    """Return what stands above the differences: what was taken off."""
+    return f"minus {baseline}, points" if len(split.bases) < 2 else "minus its own base, points"
 
 
 def cost_table(summary: StudySummary) -> TextTable:
-    """Return time, memory and size of every activation."""
+    """Return time, memory and size of every variant, and the budgets where they differ."""
+    several = bool(summary.other_budgets)
     headings = (
-        "activation",
-        "function",
+        "variant",
+        "settings",
         "learning rate",
+        *(["budget"] if several else []),
         "s / epoch",
-        f"time / {summary.baseline}",
+        "time / base" if summary.bases else f"time / {summary.baseline}",
         "saved MB",
         "process MB",
         "parameters",
     )
     rows = tuple(
         (
-            one.activation,
-            one.function,
+            one.variant,
+            one.settings or NONE,
             _number(one.lr, "g"),
+            *([_number(one.budget, ".3g")] if several else []),
             _number(one.seconds_per_epoch, ".1f"),
             _number(one.relative_time, ".2f"),
             _number(one.saved_mb, ".0f"),
@@ -67,29 +75,38 @@ def cost_table(summary: StudySummary) -> TextTable:
         for one in summary.costs
     )
     return TextTable(
-        title="time and memory, all splits", headings=headings, rows=rows, left=("function",)
+        title="time and memory, all splits", headings=headings, rows=rows, left=("settings",)
     )
 
 
-def tuning_table(summary: StudySummary) -> TextTable:
-    """Return the validation scores by which the learning rates were chosen."""
+def tuning_table(summary: StudySummary) -> TextTable | None:
+    """Return the validation scores by which learning rates were chosen; None where none were."""
+    if all(tuning.fixed for tuning in summary.tuning):
+        return None
     rates = sorted({rate for tuning in summary.tuning for rate in tuning.validation})
     rows = tuple(
         (
-            tuning.activation,
+            tuning.variant,
             *(
                 _validation(tuning.validation, rate, summary.select_on, chosen=rate == tuning.lr)
                 for rate in rates
             ),
         )
         for tuning in summary.tuning
+        if not tuning.fixed
     )
     return TextTable(
         title=f"validation {heading(summary.select_on)} by learning rate, "
         f"{summary.lr_split}, seed {summary.lr_seed} (* is taken)",
-        headings=("activation", *(f"{rate:g}" for rate in rates)),
+        headings=("variant", *(f"{rate:g}" for rate in rates)),
         rows=rows,
     )
+
+
+def more_tables(summary: StudySummary) -> list[TextTable]:
+    """Return the tables that hold for all splits."""
+    tables = (cost_table(summary), tuning_table(summary))
+    return [table for table in tables if table is not None]
 
 
 def heading(score: str) -> str:
@@ -121,11 +138,13 @@ def _with_range(value: float, interval: Range | None, *, scale: int, score: str)
     return f"{text} ({scale * interval.low:.{digits}f} to {scale * interval.high:.{digits}f})"
 
 
-def _outcome_cells(one: Outcome, score: str, others: Sequence[str]) -> tuple[str, ...]:
+def _outcome_cells(split: SplitSummary, one: Outcome, others: Sequence[str]) -> tuple[str, ...]:
+    score = split.score
     return (
-        one.activation,
+        one.variant,
         score_text(score, one.scores.get(score)),
         difference_text(one.difference),
+        *([one.against or NONE] if len(split.bases) > 1 else []),
         NONE if one.difference is None else p_text(one.difference.p_holm),
         one.verdict,
         *(score_text(name, one.scores.get(name)) for name in others),

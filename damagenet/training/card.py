@@ -1,6 +1,7 @@
 """The card of a freshly trained network: calibration, threshold, prior and where it came from."""
 
 import datetime as dt
+import logging
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
@@ -34,6 +35,10 @@ from data_prep.datasets import tile_tensor
 from data_prep.splits import spatial_blocks
 from models.classifier import Classifier
 from models.factory import as_built
+from models.spiking.rates import firing_rates
+from models.standardise import standardised
+
+log = logging.getLogger(__name__)
 
 HARVEY_LICENCE = (
     "CC BY 4.0 according to the Hugging Face card of the tiles, which points at IEEE DataPort "
@@ -42,6 +47,8 @@ HARVEY_LICENCE = (
 )
 WEIGHTS_LICENCE = "Apache-2.0, as far as the licence of the training tiles allows"
 IMAGENET_LICENCE = " and that of the ImageNet weights it started from"
+RATED_TILES = 64
+"""How many validation tiles firing rates are measured on."""
 VERSIONED = ("torch", "lightning", "albumentations", "numpy")
 
 
@@ -58,6 +65,7 @@ class CardFacts:
         strangeness: What is usual on held-out ground; None where too little was held out.
         tiles: What the weights have seen; its hash comes with saving.
         licence: Of the weights; None for that of networks which learned from the tiles alone.
+        firing_rates: By layer; None where nothing spikes.
     """
 
     calibration: Calibration
@@ -68,6 +76,7 @@ class CardFacts:
     strangeness: Strangeness | None
     tiles: TrainingTiles
     licence: str | None = None
+    firing_rates: dict[str, float] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -113,6 +122,7 @@ def describe_network(
         confidence=confidence_curve(p, labels, threshold),
         strangeness=strangeness,
         tiles=_training_tiles(data, recipe.model),
+        firing_rates=_firing_rates(network, data),
     )
     card = make_card(recipe, network, facts, command=command)
     return Described(card=card, neighbours=neighbours)
@@ -137,6 +147,8 @@ def make_card(recipe: Recipe, network: Classifier, facts: CardFacts, *, command:
         class_prior=facts.class_prior,
         confidence=facts.confidence,
         strangeness=facts.strangeness,
+        standardised=standardised(network) or None,
+        firing_rates=facts.firing_rates,
         training_tiles=facts.tiles,
         scores=(),
         licence=(facts.licence or WEIGHTS_LICENCE) + imagenet,
@@ -213,6 +225,18 @@ def head_logits(network: Classifier, features: torch.Tensor) -> npt.NDArray[np.f
     with torch.inference_mode():
         logits: torch.Tensor = network.head(features)
     return logits.squeeze(1).numpy().astype(np.float64)
+
+
+def _firing_rates(network: Classifier, data: TrainingData) -> dict[str, float] | None:
+    """Return how often the neurons spike on tiles from all over the validation part."""
+    rows = data.split.validation
+    some = rows[np.linspace(0, len(rows) - 1, min(len(rows), RATED_TILES)).astype(np.int64)]
+    rates = firing_rates(network, [tile_tensor(data.tiles, some)])
+    if not rates:
+        return None
+    said = ", ".join(f"{layer} {rate:.3f}" for layer, rate in rates.items())
+    log.info("neurons that spike at a time step, by layer: %s", said)
+    return rates
 
 
 def _training_tiles(data: TrainingData, model: ModelSettings) -> TrainingTiles:

@@ -15,9 +15,12 @@ from models.architectures import REPLACING, find_architecture
 from models.capsules.mocapsnet import steps_backwards
 from models.capsules.momentum import EXACT_GAMMA, EXACT_STEPS
 from models.compatibility import check_compatible
-from models.factory import as_built, check_model
-from models.optimisers import check_optimizer
+from models.factory import as_built, check_model, outline
+from models.optimisers import build_optimizer, check_optimizer
+from models.reinit import HeadOnly, Layerwise, blocks, find_reinit
 from models.schedules import check_schedule
+from models.stages import freeze
+from models.standardise import entering_channels
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +34,9 @@ def check_recipe(recipe: Recipe) -> None:
         BundleError: If the weights to start from cannot be found.
     """
     data, training = recipe.data, recipe.training
+    check_compatible(recipe)
     check_model(recipe.model)
+    _check_precision(recipe)
     if is_solver(training.optimizer):
         _check_solved(recipe)
     else:
@@ -48,9 +53,21 @@ def check_recipe(recipe: Recipe) -> None:
         check_split(data.split)
     with setting("data.exclude_ground"):
         check_boxes(data.exclude_ground)
-    check_compatible(recipe)
     _check_transfer(recipe)
     _check_capsules(recipe)
+    _check_noisy_layers(recipe)
+    with setting("training.reinit"):
+        _check_reinit(recipe)
+
+
+def _check_precision(recipe: Recipe) -> None:
+    """Refuse what no test shows to leave the gradients of spikes as they are."""
+    precision = recipe.training.precision
+    if find_architecture(recipe.model.architecture).family == "spiking" and precision == "16-mixed":
+        raise ConfigError(
+            f"training.precision {precision} is not tested for the spiking network "
+            f"{recipe.model.architecture.name!r}: choose 32 or bf16-mixed"
+        )
 
 
 STEPPED = (
@@ -59,6 +76,7 @@ STEPPED = (
     "activation_lr",
     "layer_decay",
     "freeze_stages",
+    "reinit",
     "epochs",
     "batch_size",
     "bn_momentum",
@@ -185,6 +203,54 @@ def _check_frozen(recipe: Recipe) -> None:
                 f"training.{name} is {value} but training.transfer is linear_probe, which trains "
                 "no stage: leave it out, or choose finetune"
             )
+
+
+def _check_noisy_layers(recipe: Recipe) -> None:
+    """Refuse noise for layers that a network lacks, or that rest."""
+    training = recipe.training
+    if not {"first_fraction", "layers"} & training.optimizer.parameters.keys():
+        return
+    network = outline(recipe.model)
+    freeze(network, training.freeze_stages)
+    if training.transfer == "linear_probe":
+        network.features.requires_grad_(False)
+    with setting("training.optimizer"):
+        build_optimizer(training.optimizer, network, steps=1)
+
+
+def _check_reinit(recipe: Recipe) -> None:
+    training = recipe.training
+    plan = find_reinit(training.reinit)
+    if isinstance(plan, Layerwise):
+        if training.transfer != "scratch":
+            raise ConfigError(
+                f"layerwise starts layers anew, but training.transfer is {training.transfer}, "
+                "which starts from given weights: choose scratch"
+            )
+        network = outline(recipe.model)
+        names = plan.standardised(blocks(network, plan.blocks), plan.rounds - 1)
+        if names:
+            entering_channels(network, names)
+    if isinstance(plan, HeadOnly):
+        _check_head_restarts(training, plan.every)
+
+
+def _check_head_restarts(training: TrainingSettings, every: int) -> None:
+    if training.transfer == "linear_probe":
+        raise ConfigError(
+            "head starts anew what alone is trained, as training.transfer is linear_probe: choose "
+            "finetune or scratch, or leave training.reinit out"
+        )
+    if every >= training.epochs:
+        raise ConfigError(
+            f"every is {every}, so that within {training.epochs} epochs no head starts anew: "
+            "choose a smaller number"
+        )
+    if training.average_weights:
+        raise ConfigError(
+            "head would be averaged with the heads before it, as training.average_weights is "
+            f"{training.average_weights}: set it to 0"
+        )
 
 
 def _changed_activation(model: ModelSettings, weights: str) -> str | None:

@@ -88,15 +88,16 @@ class DamageModule(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return the optimiser and a schedule that steps once per batch."""
+        steps = int(self.trainer.estimated_stepping_batches)
         optimizer = build_optimizer(
             self.settings.optimizer,
             self.network,
             activation_lr=self.settings.activation_lr,
             layer_decay=self.settings.layer_decay,
+            steps=steps,
         )
         if beside := [*self.loss.parameters()] if isinstance(self.loss, nn.Module) else []:
             optimizer.add_param_group({"params": beside})
-        steps = int(self.trainer.estimated_stepping_batches)
         schedule = build_schedule(self.settings.schedule, optimizer, steps=steps)
         return {
             "optimizer": optimizer,

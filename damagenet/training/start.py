@@ -11,6 +11,7 @@ from damagenet.training.data import TrainingData, pixel_statistics
 from models.activations import Activation
 from models.classifier import Classifier
 from models.factory import as_built, build_network, build_pretrained
+from models.standardise import add_standardisation
 from models.stochastic_depth import take_in_scaling, take_out_scaling
 
 BUILT_IN = ("architecture", "activation", "regulariser")
@@ -70,6 +71,7 @@ def _from_bundle(bundle: Bundle, model: ModelSettings) -> Classifier:
         inputs=card.inputs,
         size_px=card.chip.size_px,
     )
+    add_standardisation(network, card.standardised or {})
     take_in_scaling(bundle.network)
     copy_weights(bundle.network, network)
     take_out_scaling(network)

@@ -7,33 +7,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from lightning import Trainer
 from lightning.pytorch.utilities import rank_zero_only
 
 from damagenet.bundle import CARD_FILE, Bundle, load_bundle, save_bundle
 from damagenet.config import make_settings
-from damagenet.devices import best_batch, resolve_device
 from damagenet.errors import OutputError
 from damagenet.recipe import Recipe
 from damagenet.training.card import describe_network
 from damagenet.training.checks import check_recipe
-from damagenet.training.data import TrainingData, open_training_data
+from damagenet.training.data import open_training_data
+from damagenet.training.fitting import Fitting, fit
 from damagenet.training.head import SEARCHER, is_solver
 from damagenet.training.head_training import train_head
 from damagenet.training.lightning_module import DamageModule, network_state
 from damagenet.training.probe import probe_head
+from damagenet.training.rounds import ROUNDS, last_round
 from damagenet.training.start import start_network
-from damagenet.training.trainer import (
-    BEST,
-    LAST,
-    LOGS,
-    Hardware,
-    fit_or_interrupt,
-    make_trainer,
-    without_advice,
-)
-from models.batch_norms import auto_momentum, set_momentum
-from models.stochastic_depth import skips_layers
+from damagenet.training.trainer import BEST, LAST, LOGS, Hardware
 
 if TYPE_CHECKING:
     from data_prep.harvey import HarveyTiles
@@ -76,7 +66,7 @@ def train(
         DataError: If the data set is missing or the split leaves nothing.
         LeakError: If the split leaks and the recipe does not allow it.
         BundleError: If the weights to start from cannot be found, downloaded or read.
-        EvaluationError: If the training diverged.
+        EvaluationError: If the training diverged, or a tensor cannot be rescaled for a new round.
     """
     check_recipe(recipe)
     if resume and _is_finished(out, recipe):
@@ -101,7 +91,12 @@ def train(
     _claim(out, recipe, resume=resume)
     log.info("%s", data.split.description)
     hardware = Hardware(devices=devices, nodes=nodes)
-    trainer = _fit(recipe, out, data, module, hardware=hardware, resume=resume, progress=progress)
+    how = Fitting(hardware=hardware, resume=resume, progress=progress)
+    last, module = last_round(recipe, out, data, module, how)
+    trainer = fit(last, out, data, module, how)
+    # Only tensors are read back from our own checkpoint, never code.
+    best = torch.load(out / f"{BEST}.ckpt", map_location="cpu", weights_only=True)
+    module.network.load_state_dict(network_state(best["state_dict"]))
     if trainer.is_global_zero:
         made = describe_network(recipe, data, module.network, command=command)
         save_bundle(
@@ -131,7 +126,7 @@ def _claim(out: Path, recipe: Recipe, *, resume: bool) -> None:
         if not resume and path.exists():
             for name in (f"{BEST}.ckpt", f"{LAST}.ckpt"):
                 (out / name).unlink(missing_ok=True)
-            for name in (BUNDLE, LOGS):
+            for name in (BUNDLE, LOGS, ROUNDS):
                 shutil.rmtree(out / name, ignore_errors=True)
         path.write_text(_told(recipe), encoding="utf-8")
     except FileExistsError as err:
@@ -150,45 +145,3 @@ def _tells(path: Path, recipe: Recipe) -> bool:
 
 def _told(recipe: Recipe) -> str:
     return json.dumps(recipe.model_dump(mode="json"), indent=2) + "\n"
-
-
-def _fit(
-    recipe: Recipe,
-    out: Path,
-    data: TrainingData,
-    module: DamageModule,
-    *,
-    hardware: Hardware,
-    resume: bool,
-    progress: bool,
-) -> Trainer:
-    """Train the module's network in place up to its best epoch; return the trainer."""
-    settings = recipe.training
-    last = out / f"{LAST}.ckpt"
-    with without_advice():
-        trainer = make_trainer(
-            settings,
-            out,
-            augmentation=data.augmentation,
-            hardware=hardware,
-            progress=progress,
-            skips_layers=skips_layers(module.network),
-        )
-        loader = data.train_loader(
-            batch_size=settings.batch_size, seed=settings.seed, processes=hardware.processes
-        )
-        if settings.bn_momentum is not None:
-            auto = settings.bn_momentum == "auto"
-            share = auto_momentum(len(loader)) if auto else float(settings.bn_momentum)
-            set_momentum(module.network, share)
-        fit_or_interrupt(
-            trainer,
-            module,
-            loader,
-            data.validation_loader(batch_size=best_batch(resolve_device("auto"))),
-            last=last if resume and last.exists() else None,
-        )
-    # Only tensors are read back from our own checkpoint, never code.
-    best = torch.load(out / f"{BEST}.ckpt", map_location="cpu", weights_only=True)
-    module.network.load_state_dict(network_state(best["state_dict"]))
-    return trainer

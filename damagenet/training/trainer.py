@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,6 +92,7 @@ def make_trainer(
     hardware: Hardware,
     progress: bool,
     skips_layers: bool = False,
+    more: Sequence[Callback] = (),
 ) -> Trainer:
     """Return a trainer that keeps its checkpoints and logs in `out`.
 
@@ -103,6 +104,7 @@ def make_trainer(
         progress: Whether a bar is drawn on stderr.
         skips_layers: Whether layers may go without a gradient, for which processes that train
             together must not wait.
+        more: What else takes part in the training.
     """
     together = "ddp_find_unused_parameters_true" if skips_layers else "ddp"
     return Trainer(
@@ -117,7 +119,7 @@ def make_trainer(
             CSVLogger(out / LOGS, name="csv"),
             TensorBoardLogger(out / LOGS, name="tensorboard"),
         ],
-        callbacks=_callbacks(settings, out, augmentation, progress=progress),
+        callbacks=[*more, *_callbacks(settings, out, augmentation, progress=progress)],
         enable_progress_bar=progress,
         enable_model_summary=False,
         num_sanity_val_steps=0,
@@ -130,14 +132,13 @@ def _callbacks(
 ) -> list[Callback]:
     watched = f"validation/{settings.select_on}"
     mode = "min" if settings.select_on == "loss" else "max"
-    checkpoints = ModelCheckpoint(
-        dirpath=out,
-        filename=BEST,
-        monitor=watched,
-        mode=mode,
-        save_last=True,
-        enable_version_counter=False,
-    )
+    # In this order: what a training continues from knows of the best epoch so far.
+    checkpoints = [
+        ModelCheckpoint(
+            dirpath=out, filename=BEST, monitor=watched, mode=mode, enable_version_counter=False
+        ),
+        ModelCheckpoint(dirpath=out, filename=LAST, enable_version_counter=False),
+    ]
     callbacks: list[Callback] = [StepSeed(settings.seed, augmentation)]
     if settings.average_weights:
         callbacks.append(WeightAveraging(avg_fn=_moving_average(settings.average_weights)))
@@ -146,7 +147,7 @@ def _callbacks(
         callbacks.append(EarlyStopping(watched, patience=patience, mode=mode))
     if progress:
         callbacks.append(RichProgressBar(leave=False, console_kwargs={"stderr": True}))
-    return [*callbacks, checkpoints]
+    return [*callbacks, *checkpoints]
 
 
 def _moving_average(decay: float) -> Average:

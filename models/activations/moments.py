@@ -9,7 +9,13 @@ import torch
 from torch import nn
 
 from damagenet.errors import ConfigError
-from models.activations.build import Setting, coefficients, make_layer, settle
+from models.activations.build import (
+    Setting,
+    coefficients,
+    make_layer,
+    parameter_names,
+    settle,
+)
 from models.activations.quadrature import Points, expected, points_of
 
 SAMPLES = 1 << 20
@@ -18,6 +24,8 @@ CHANNELS = 64
 """Channels of the layer that they enter, or the next number that is possible."""
 MOST_CHANNELS = 4096
 SEED = 0
+STEP = 0.05
+"""Of the variance, for slopes of what is drawn."""
 
 Given = float | int | bool | str
 
@@ -34,6 +42,10 @@ class Moments:
     """1 / sqrt(second): weights N(0, gain ** 2 / fan_in) keep the mean square of what enters."""
     slope_second: float | None
     """Mean of f'(z) ** 2; None where an output depends on more than one input."""
+    variance_slope: float
+    """What a small error of the variance before f is multiplied by up to the next f, where the
+    weights between bring the variance 1 to 1: slope at 1 of v -> E f(sqrt(v) z)^2 / E f(z)^2.
+    Below 1 depth corrects the variance, above 1 it loses it."""
     sampled: bool
     """Whether they were estimated from drawn numbers, not integrated."""
 
@@ -54,6 +66,17 @@ def moments(name: str, **parameters: Given) -> Moments:
     return _moments(name, tuple(sorted(parameters.items())))
 
 
+def own_parameters(setting: Setting) -> dict[str, Given]:
+    """Return what gives a setting again under its name, sharing and learning aside."""
+    names = parameter_names(setting.name, setting.values)
+    return {
+        key: value
+        for key, value in setting.values.items()
+        # A number that is taken from the input is infinite, and cannot be given.
+        if key in names and not (isinstance(value, float) and math.isinf(value))
+    }
+
+
 @lru_cache(maxsize=512)
 def _moments(name: str, parameters: tuple[tuple[str, Given], ...]) -> Moments:
     setting = settle(name, dict(parameters))
@@ -63,7 +86,8 @@ def _moments(name: str, parameters: tuple[tuple[str, Given], ...]) -> Moments:
     values = points.values.repeat(1, channels // points.values.shape[1])
     # Only one-input functions are asked for slopes; without them no kernel is compiled.
     with torch.set_grad_enabled(joined == 1):
-        result = exact_layer(setting, channels)(values.requires_grad_())
+        layer = exact_layer(setting, channels)
+        result = layer(values.requires_grad_())
     mean, second = (expected(points, power) for power in (result, result.square()))
     slope_second = None
     if joined == 1:
@@ -74,8 +98,27 @@ def _moments(name: str, parameters: tuple[tuple[str, Given], ...]) -> Moments:
         second=second,
         gain=1 / math.sqrt(second),
         slope_second=slope_second,
+        variance_slope=_integrated_slope(points, result, second)
+        if joined
+        else _drawn_slope(points, layer, second),
         sampled=not joined,
     )
+
+
+def _integrated_slope(points: Points, result: torch.Tensor, second: float) -> float:
+    """Return E f(z)^2 (|z|^2 - k) / (2 E f(z)^2) of k inputs, which asks for no slope of f."""
+    length = points.values.square().sum(dim=1, keepdim=True) - points.values.shape[1]
+    return expected(points, result.square() * length) / (2 * second)
+
+
+def _drawn_slope(points: Points, layer: nn.Module, second: float) -> float:
+    """Return the same by the difference of two variances, of the same drawn numbers."""
+    with torch.no_grad():
+        low, high = (
+            expected(points, layer(points.values * math.sqrt(variance)).square())
+            for variance in (1 - STEP, 1 + STEP)
+        )
+    return (high - low) / (2 * STEP * second)
 
 
 def inputs_joined(setting: Setting) -> int:
