@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -195,6 +195,9 @@ class TrainingSettings(Settings):
     """Factor on the learning rate for each stage from the head backwards; 1 trains all alike."""
     freeze_stages: int = Field(0, ge=0)
     """The first so many stages keep the weights they started from, and their batch norms rest."""
+    bn_momentum: Literal["auto"] | Annotated[float, Field(gt=0, le=1)] | None = None
+    """Share of a batch in the running statistics of batch norms, torch's `momentum`; `auto` is
+    10 / steps per epoch, at most 0.1 (arXiv:1805.08974); without one, the network's own."""
     reinit: Choice = Choice(name="none")
     """Layers that start anew: `layerwise` trains in `rounds`, each keeping more `blocks` from the
     image on; `head` starts the head anew `every` so many epochs."""

@@ -60,6 +60,15 @@ class ColourParameters(Settings):
     """Share of the tiles whose colours change."""
 
 
+class CropParameters(Settings):
+    """Which part of a tile is cut out and resized to the whole."""
+
+    size_px: int = Field(128, ge=8)
+    """Side that it is resized to: that of the tiles."""
+    smallest: float = Field(0.08, gt=0, le=1)
+    """Least share of the area of the tile; the proportions are drawn from 3:4 to 4:3."""
+
+
 class StrongParameters(ColourParameters):
     """Colour changes, and what other sensors and archives do to a picture."""
 
@@ -214,6 +223,11 @@ def _cao_choe(lib: ModuleType, parameters: CaoChoeParameters) -> Steps:
     return [affine, lib.HorizontalFlip(p=0.5)]
 
 
+def _crop(lib: ModuleType, parameters: CropParameters) -> Steps:
+    side, shares = parameters.size_px, (parameters.smallest, 1.0)
+    return [lib.RandomResizedCrop(size=(side, side), scale=shares), lib.HorizontalFlip(p=0.5)]
+
+
 def _colour(lib: ModuleType, parameters: ColourParameters) -> Steps:
     jitter = lib.ColorJitter(
         brightness=(1 - parameters.brightness, 1 + parameters.brightness),
@@ -271,10 +285,12 @@ AUGMENTATIONS: dict[str, _Entry] = {
     "flips": _Entry(NoParameters, _flips),
     "d4": _Entry(NoParameters, _d4),
     "cao_choe": _Entry(CaoChoeParameters, _cao_choe),
+    "crop": _Entry(CropParameters, _crop),
     "colour": _Entry(ColourParameters, _colour),
     "strong": _Entry(StrongParameters, _strong),
     "rerender": _Entry(RerenderParameters, _rerender, _rerender_apart),
 }
 """Every augmentation by name: none; flips; the eight symmetries of the square; the published
-recipe; `d4` with colour changes; that with blur, noise, compression and holes; `d4` with another
-resampling, sharpness, light and compression, of two pictures each its own."""
+recipe; random resized crop and flip; `d4` with colour changes; that with blur, noise, compression
+and holes; `d4` with another resampling, sharpness, light and compression, of two pictures each its
+own."""

@@ -98,7 +98,10 @@ FLOORS = (
     },
     {"damagenet.outputs"},
     {"damagenet.engine", "damagenet.training"},
-    {f"damagenet.{name}" for name in ("evaluation", "study", "totals", "adapt", "explain")},
+    {
+        f"damagenet.{name}"
+        for name in ("evaluation", "study", "totals", "adapt", "explain", "transfer")
+    },
     {"damagenet.cli"},
 )
 

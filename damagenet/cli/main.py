@@ -21,6 +21,7 @@ from damagenet.cli import (
     suggest,
     summarise,
     train,
+    transfer,
     worker,
 )
 from damagenet.errors import DamageNetError
@@ -42,6 +43,7 @@ app.command("explain")(explain.command)
 app.command("summarise")(summarise.command)
 app.command("suggest")(suggest.command)
 app.command("study")(study.command)
+app.command("transfer")(transfer.command)
 app.command("serve")(serve.command)
 app.command("worker")(worker.command)
 app.command("demo")(demo.command)

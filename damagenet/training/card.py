@@ -178,8 +178,25 @@ def measure_strangeness(
         None twice where the validation part holds too few blocks of ground.
     """
     rows = data.split.train
-    some = np.linspace(0, len(rows) - 1, min(len(rows), MOST_TILES)).astype(np.int64)
-    neighbours = Neighbours.of(tile_features(network, data, rows[some]))
+    return strangeness_of(tile_features(network, data, rows[compared(len(rows))]), data, held_out)
+
+
+def compared(count: int) -> npt.NDArray[np.int64]:
+    """Return the places of the training tiles, of so many, that others are compared with."""
+    return np.linspace(0, count - 1, min(count, MOST_TILES)).astype(np.int64)
+
+
+def strangeness_of(
+    learned: torch.Tensor, data: TrainingData, held_out: torch.Tensor
+) -> tuple[Strangeness, Neighbours] | tuple[None, None]:
+    """Return the same as `measure_strangeness` by features that are there already.
+
+    Args:
+        learned: Features (n, F) of the training tiles to compare with.
+        data: What was trained and validated on.
+        held_out: Features (N, F) of the validation part.
+    """
+    neighbours = Neighbours.of(learned)
     places = data.tiles.manifest.iloc[data.split.validation]
     found = held_out_strangeness(
         neighbours.distances(held_out).numpy().astype(np.float64),

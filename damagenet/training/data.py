@@ -9,12 +9,13 @@ import pandas as pd
 import torch
 from torch.utils.data import DataLoader, DistributedSampler, Sampler
 
-from damagenet.errors import DataError
+from damagenet.errors import DataError, LeakError
 from damagenet.recipe import Recipe
 from data_prep.augmentation import Augmentation, build_augmentation
 from data_prep.datasets import Item, TileDataset
 from data_prep.harvey import HarveyTiles
 from data_prep.splits import Split, split_tiles
+from data_prep.tile_ground import shares_ground
 
 ROWS_AT_ONCE = 512
 MANIFEST_COLUMNS = ["lon", "lat", "label", "sha256"]
@@ -100,6 +101,28 @@ def open_training_data(recipe: Recipe, tiles: HarveyTiles | None = None) -> Trai
             f"the validation part of split {split.name!r} lacks a class: choose another split"
         )
     return TrainingData(tiles=tiles, split=split, augmentation=augmentation)
+
+
+def require_test_apart(data: TrainingData, *, allow_leak: bool) -> None:
+    """Refuse what is chosen on validation where validation shows files or ground of the test.
+
+    Args:
+        data: The split.
+        allow_leak: Accept it.
+
+    Raises:
+        LeakError: If they share any, with the counts.
+    """
+    manifest, split = data.tiles.manifest, data.split
+    chosen_on, test = manifest.iloc[split.validation], manifest.iloc[split.test]
+    copies = int(chosen_on["sha256"].isin(test["sha256"]).sum())
+    shared = int(shares_ground(chosen_on, test).sum())
+    if (copies or shared) and not allow_leak:
+        raise LeakError(
+            f"split {split.name!r}: of {len(chosen_on)} validation tiles {copies} are byte copies "
+            f"of a test tile and {shared} share ground with one, and settings are chosen on them: "
+            "take 'region:NAME', or allow the leak by name (data.allow_leak: true)"
+        )
 
 
 def pixel_statistics(

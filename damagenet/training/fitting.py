@@ -17,6 +17,7 @@ from damagenet.training.trainer import (
     make_trainer,
     without_advice,
 )
+from models.batch_norms import auto_momentum, set_momentum
 from models.stochastic_depth import skips_layers
 
 
@@ -54,6 +55,10 @@ def fit(
         loader = data.train_loader(
             batch_size=settings.batch_size, seed=settings.seed, processes=how.hardware.processes
         )
+        if settings.bn_momentum is not None:
+            auto = settings.bn_momentum == "auto"
+            share = auto_momentum(len(loader)) if auto else float(settings.bn_momentum)
+            set_momentum(module.network, share)
         fit_or_interrupt(
             trainer,
             module,

@@ -26,13 +26,15 @@ from models.classifier import Classifier
 log = logging.getLogger(__name__)
 
 SOLVER = "lbfgs"
+SEARCHER = "lbfgs_grid"
+"""Solves at every L2 strength of a grid and chooses on validation (`l2_search`)."""
 DEFAULT_L2 = 0.04
 SMALLEST_DEVIATION = 1e-6
 
 
 def is_solver(optimizer: Choice) -> bool:
     """Whether a recipe's head is solved for instead of trained step by step."""
-    return optimizer.name == SOLVER
+    return optimizer.name in (SOLVER, SEARCHER)
 
 
 def strength(optimizer: Choice) -> float:

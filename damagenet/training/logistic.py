@@ -77,24 +77,56 @@ def fit_logistic(
     inputs = torch.from_numpy((features - scale.mean) / scale.deviation)
     truth, counts = torch.from_numpy(damaged.astype(np.float64)), torch.from_numpy(weights)
     before = np.zeros(len(scale.mean)) if towards is None else towards * scale.deviation
-    start = torch.from_numpy(before)
-    weight = start.clone().requires_grad_()
+    centre = torch.from_numpy(before)
+    weight = centre.clone().requires_grad_()
     bias = torch.zeros(1, dtype=torch.float64, requires_grad=True)
+    problem = Problem(inputs=inputs, truth=truth, counts=counts, pull=pull, centre=centre)
     optimizer = torch.optim.LBFGS(
         [weight, bias],
         max_iter=MAX_ITERATIONS,
         tolerance_grad=TOLERANCE,
         line_search_fn="strong_wolfe",
     )
-
-    def closure() -> torch.Tensor:
-        optimizer.zero_grad()
-        logits = inputs @ weight + bias
-        loss = F.binary_cross_entropy_with_logits(logits, truth, weight=counts, reduction="sum")
-        loss = loss + pull / 2 * (weight - start).square().sum()
-        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        return loss
-
-    optimizer.step(closure)  # type: ignore[no-untyped-call]  # likewise
+    problem.minimise(optimizer, weight, bias)
     slopes = weight.detach().numpy() / scale.deviation
     return Head(weight=slopes, bias=float(bias.detach()) - float(slopes @ scale.mean))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Problem:
+    """What is minimised: the weighted cross-entropy, and how far the weights may go.
+
+    Attributes:
+        inputs: Scaled features, float64 (N, F).
+        truth: 1 where damaged, else 0, float64 (N,).
+        counts: What each chip counts, float64 (N,); together 1.
+        pull: Half of it times the squared distance of the weights from `centre` is added.
+        centre: Weights (F,) that cost nothing.
+    """
+
+    inputs: torch.Tensor
+    truth: torch.Tensor
+    counts: torch.Tensor
+    pull: float
+    centre: torch.Tensor
+
+    def cost(self, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        """Return what weights (F,) and a bias (1,) cost."""
+        logits = self.inputs @ weight + bias
+        loss = F.binary_cross_entropy_with_logits(
+            logits, self.truth, weight=self.counts, reduction="sum"
+        )
+        return loss + self.pull / 2 * (weight - self.centre).square().sum()
+
+    def minimise(
+        self, optimizer: torch.optim.LBFGS, weight: torch.Tensor, bias: torch.Tensor
+    ) -> None:
+        """Move weights and bias in place, from where they are to where the cost is least."""
+
+        def closure() -> torch.Tensor:
+            optimizer.zero_grad()
+            cost = self.cost(weight, bias)
+            cost.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            return cost
+
+        optimizer.step(closure)  # type: ignore[no-untyped-call]  # likewise

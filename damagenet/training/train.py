@@ -17,9 +17,10 @@ from damagenet.training.card import describe_network
 from damagenet.training.checks import check_recipe
 from damagenet.training.data import open_training_data
 from damagenet.training.fitting import Fitting, fit
-from damagenet.training.head import is_solver
+from damagenet.training.head import SEARCHER, is_solver
 from damagenet.training.head_training import train_head
 from damagenet.training.lightning_module import DamageModule, network_state
+from damagenet.training.probe import probe_head
 from damagenet.training.rounds import ROUNDS, last_round
 from damagenet.training.start import start_network
 from damagenet.training.trainer import BEST, LAST, LOGS, Hardware
@@ -73,7 +74,10 @@ def train(
         return load_bundle(out / BUNDLE)
     if is_solver(recipe.training.optimizer):
         _claim(out, recipe, resume=resume)
-        solved = train_head(recipe, tiles, command=command)
+        if recipe.training.optimizer.name == SEARCHER:
+            solved = probe_head(recipe, out, tiles, command=command)
+        else:
+            solved = train_head(recipe, tiles, command=command)
         save_bundle(
             out / BUNDLE,
             solved.card,

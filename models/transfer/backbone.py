@@ -1,7 +1,7 @@
 """What must be known of a backbone: how it is built, and which ImageNet weights exist for it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import nn
 
@@ -36,6 +36,8 @@ class Backbone:
             torch's own start; returns the network without its ImageNet head, (N, 3, H, W) ->
             (N, features), and the number of features.
         weights: Pixel statistics by name of the weights; the first are the usual ones.
+        top1: Share of ImageNet's validation images that weights tell right, by their name, where
+            their publisher says so.
         smallest_px: Images with a shorter side are refused.
         fixed_px: Side that images are resized to inside, unless another is asked for; None where
             the network takes any size.
@@ -45,6 +47,7 @@ class Backbone:
     name: str
     build: Callable[[int, str | None], tuple[nn.Module, int]]
     weights: Mapping[str, PixelStatistics]
+    top1: Mapping[str, float] = field(default_factory=dict)
     smallest_px: int
     fixed_px: int | None = None
     residual: bool = False

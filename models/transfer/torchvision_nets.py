@@ -58,6 +58,7 @@ def torchvision_backbone(name: str) -> Backbone:
         name=name,
         build=partial(_build, name),
         weights={key: _pixels(name, entry) for key, entry in trained.items()},
+        top1={key: _top1(entry) for key, entry in trained.items()},
         smallest_px=max(SMALLEST_PX, smallest),
         fixed_px=table.DEFAULT.transforms().crop_size[0] if fixed else None,
         residual=is_resnet(name),
@@ -74,6 +75,11 @@ def _pixels(name: str, entry: nets.WeightsEnum) -> PixelStatistics:
     prepared = entry.transforms()
     (r, g, b), (dr, dg, db) = prepared.mean, prepared.std
     return PixelStatistics(mean=(255 * r, 255 * g, 255 * b), std=(255 * dr, 255 * dg, 255 * db))
+
+
+def _top1(entry: nets.WeightsEnum) -> float:
+    percent: float = entry.meta["_metrics"]["ImageNet-1K"]["acc@1"]
+    return percent / 100
 
 
 def _build(name: str, size_px: int, weights: str | None) -> tuple[nn.Module, int]:
