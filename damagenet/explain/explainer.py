@@ -15,6 +15,7 @@ from damagenet.explain.methods import METHODS, Asked, Prepared
 from damagenet.explain.names import MethodName, Target
 from damagenet.inference import Images
 from models.architectures import find_architecture
+from models.compatibility import refusal
 
 Maps = NDArray[np.float32]
 
@@ -73,7 +74,7 @@ class Explainer:
         self.target = target
         self._device = resolve_device(device)
         self._log_odds = log_odds_of(bundle, target, self._device)
-        _refuse_capsules(bundle, methods)
+        _refuse_unfit(bundle, methods)
         side = bundle.card.chip.size_px
         example = tuple(
             torch.full((1, 3, side, side), 128.0, device=self._device) for _ in bundle.card.inputs
@@ -110,10 +111,11 @@ class Explainer:
         return Explanation(maps=maps, delta=delta, change=np.asarray(change))
 
 
-def _refuse_capsules(bundle: Bundle, methods: Sequence[MethodName]) -> None:
-    family = find_architecture(bundle.card.model.architecture).family
-    if family == "capsules" and "guided_backprop" in methods:
+def _refuse_unfit(bundle: Bundle, methods: Sequence[MethodName]) -> None:
+    name = bundle.card.model.architecture.name
+    reason = refusal("guided_backprop", find_architecture(bundle.card.model.architecture).family)
+    if reason and "guided_backprop" in methods:
         raise ConfigError(
-            f"guided_backprop is made for ReLU, and the capsules of model {bundle.card.name} are "
-            "none: take grad_cam or integrated_gradients"
+            f"guided_backprop does not go with {name!r} of model {bundle.card.name}: {reason}; "
+            "take grad_cam or integrated_gradients"
         )
