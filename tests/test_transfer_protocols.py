@@ -22,6 +22,7 @@ from damagenet.training.probe import TRIALS_FILE, read_trials
 from damagenet.training.train import train
 from damagenet.transfer import search as search_file
 from damagenet.transfer.grid import GRIDS, Point, spread
+from damagenet.transfer.networks import imagenet_top1, recipe_of
 from damagenet.transfer.outcome import Outcome
 from damagenet.transfer.report import Report, correlate, report_markdown, with_outcome
 from damagenet.transfer.rows import read_rows
@@ -122,6 +123,15 @@ def test_batch_norms_follow_ten_steps_of_an_epoch_at_most_a_tenth(steps, momentu
     assert network[1].momentum == momentum
     with pytest.raises(ConfigError, match="the network has none: leave it out"):
         set_momentum(nn.Linear(2, 2), 0.1)
+
+
+def test_a_training_sets_the_momentum_that_its_recipe_names(tmp_path, monkeypatch):
+    shares = []
+    monkeypatch.setattr(
+        "damagenet.training.fitting.set_momentum", lambda network, share: shares.append(share)
+    )
+    train(recipe("scratch", bn_momentum=0.25), tmp_path, tiles=make_tiles(), progress=False)
+    assert shares == [0.25]
 
 
 @pytest.mark.parametrize("l2", [1e-4, 0.1, 1e5])
@@ -286,6 +296,21 @@ def outcome(network="a", correct=80, top1=0.7, **given):
         "bundle": "runs/x",
     }
     return Outcome(network=network, correct=correct, imagenet_top1=top1, **(known | given))
+
+
+def test_networks_are_backbones_or_bundles_with_their_weights(source):
+    probed = recipe_of(recipe("linear_probe"), "resnet18").model
+    assert (probed.architecture.name, probed.weights) == ("resnet18", "imagenet")
+    assert imagenet_top1(probed) == pytest.approx(0.69758)
+    assert recipe_of(recipe("scratch"), "resnet18").model.weights is None
+    bundled = recipe_of(recipe("linear_probe"), str(source.folder)).model
+    assert (bundled.architecture.parameters, bundled.weights) == (
+        {"width": 8},
+        str(source.folder),
+    )
+    assert imagenet_top1(bundled) is None
+    with pytest.raises(ConfigError, match="'wide_resnet' has no ImageNet weights"):
+        recipe_of(recipe("linear_probe"), "wide_resnet")
 
 
 def test_a_report_says_log_odds_minus_their_mean_and_the_correlation():

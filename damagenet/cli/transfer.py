@@ -47,8 +47,9 @@ def command(
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
-    """Search a grid on validation for each network, and compare them on the test.
+    """Compare how well networks transfer to the tiles.
 
+    For each network a grid is searched on validation, and the best point scored on the test.
     Several commands may fill one folder, one after the other; points that have a row in
     OUT/points.csv are not tried again.
     """

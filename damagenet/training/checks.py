@@ -6,8 +6,9 @@ from damagenet.bundle import read_card
 from damagenet.config import setting
 from damagenet.errors import ConfigError
 from damagenet.recipe import DEFAULT, Choice, ModelSettings, Recipe, TrainingSettings
-from damagenet.training.head import SEARCHER, SOLVER, is_solver, strength
+from damagenet.training.head import is_solver
 from damagenet.training.losses import build_loss
+from damagenet.training.solved import check_solved, require_tiles_alone
 from data_prep.augmentation import build_augmentation
 from data_prep.splits import check_boxes, check_split
 from models.activations import activation_maker
@@ -38,7 +39,7 @@ def check_recipe(recipe: Recipe) -> None:
     check_model(recipe.model)
     _check_precision(recipe)
     if is_solver(training.optimizer):
-        _check_solved(recipe)
+        check_solved(recipe)
     else:
         _check_stepped(recipe)
         with setting("training.optimizer"):
@@ -70,85 +71,14 @@ def _check_precision(recipe: Recipe) -> None:
         )
 
 
-STEPPED = (
-    "schedule",
-    "loss",
-    "activation_lr",
-    "layer_decay",
-    "freeze_stages",
-    "reinit",
-    "epochs",
-    "batch_size",
-    "bn_momentum",
-    "precision",
-    "average_weights",
-    "early_stopping",
-)
-"""Settings of a training in steps; what is solved for has none of them."""
-
-
-def _check_solved(recipe: Recipe) -> None:
-    training = recipe.training
-    solver = training.optimizer.name
-    searches = solver == SEARCHER
-    if training.transfer != "linear_probe":
-        raise ConfigError(
-            f"training.optimizer {solver!r} solves for the head alone, training.transfer is "
-            f"{training.transfer}: choose linear_probe, or another optimizer"
-        )
-    for name in STEPPED if searches else (*STEPPED, "select_on"):
-        value = getattr(training, name)
-        if value != getattr(TrainingSettings(), name):
-            raise ConfigError(
-                f"training.{name} is without effect where training.optimizer is {solver!r}, which "
-                "takes no steps: leave it out"
-            )
-    if searches:
-        _check_searched(recipe)
-    else:
-        strength(training.optimizer)
-
-
-def _check_searched(recipe: Recipe) -> None:
-    """Refuse what a search over L2 strengths, on features taken once, cannot heed."""
-    training, augmentation = recipe.training, recipe.data.augmentation
-    if training.optimizer.parameters:
-        names = ", ".join(training.optimizer.parameters)
-        raise ConfigError(
-            f"training.optimizer: {SEARCHER!r} takes no parameters, got {names}: its 45 values of "
-            f"l2 are fixed; choose {SOLVER!r} for a single one"
-        )
-    if augmentation.name != "none":
-        raise ConfigError(
-            f"data.augmentation is {augmentation.name!r} but training.optimizer {SEARCHER!r} takes "
-            "the features of every tile once, as it is: set it to none"
-        )
-    if training.select_on == "loss":
-        raise ConfigError(
-            f"training.select_on is loss, which {SEARCHER!r} does not choose by: take accuracy or "
-            "balanced_accuracy"
-        )
-    _require_tiles_alone(recipe)
-
-
 def _check_stepped(recipe: Recipe) -> None:
-    _require_tiles_alone(recipe)
+    require_tiles_alone(recipe)
     training = recipe.training
     if training.bn_momentum is not None and training.transfer == "linear_probe":
         raise ConfigError(
             "training.bn_momentum is without effect where training.transfer is linear_probe, in "
             "which the batch norms rest: leave it out"
         )
-
-
-def _require_tiles_alone(recipe: Recipe) -> None:
-    data = recipe.data
-    for name in ("inputs", "passes", "graded"):
-        if getattr(data, name) != type(data).model_fields[name].default:
-            raise ConfigError(
-                f"data.{name} is for heads that are solved for: set training.transfer to "
-                f"linear_probe and training.optimizer to {SOLVER}, or leave it out"
-            )
 
 
 def _check_transfer(recipe: Recipe) -> None:
