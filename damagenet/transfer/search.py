@@ -174,7 +174,8 @@ def _try_points(search: Search) -> Outcome:
     chosen = spread(search.grid, search.points)
     left = [point for point in chosen if (search.group, point.lr, point.decay, None) not in done]
     log.info(
-        "%s, %s: %d of %d points left, %d steps of %d tiles each (the paper: 20,000 of 256)",
+        "%s, %s: %d points to try of the %d in the grid, each %d steps of %d tiles (the paper: "
+        "20,000 of 256)",
         *(network_name(recipe.model), recipe.training.transfer, len(left), len(search.grid)),
         *(_steps(search), _batch(search)),
     )
