@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TypeVar, get_args
@@ -79,7 +80,8 @@ def with_changes(
     defaults = settings.model_dump()
     # A choice as a whole comes before its parameters, in whatever order they are written.
     for dotted, value in sorted(changes.items(), key=lambda change: change[0].count(".")):
-        _put(values, dotted, value, defaults=defaults)
+        # A copy: a later change may reach into it.
+        _put(values, dotted, deepcopy(value), defaults=defaults)
     return make_settings(type(settings), values, source=source)
 
 

@@ -349,7 +349,11 @@ def test_networks_with_other_activations_are_refused_by_name(bundle, name):
     ("family", "methods", "told"),
     [
         ("spiking", ["grad_cam"], "spiking network: its spikes have no gradient"),
-        ("capsules", ["guided_backprop"], "does not go with 'compact_resnet' of model .* take grad_cam"),
+        (
+            "capsules",
+            ["guided_backprop"],
+            "does not go with 'compact_resnet' of model .* take grad_cam",
+        ),
     ],
 )
 def test_families_without_rectifiers_are_refused(bundle, monkeypatch, family, methods, told):

@@ -166,6 +166,18 @@ def test_a_rate_is_the_variants_own_or_what_its_optimizer_says_or_the_studys():
     assert rates_of(study, variant(study, "listed")) == (1, 2)
 
 
+def test_looking_at_recipes_changes_no_variant():
+    tuned = {"label": "tuned", "set": {"training.optimizer": {"name": "sgd"}}}
+    study = make_variants(PLAIN, SGD, tuned)
+    before = study.model_dump_json()
+    check_study(study)
+    for each in study.study.compared:
+        recipe_of(study, Run(variant=each, split="published", seed=1, lr=0.7))
+    assert study.model_dump_json() == before
+    assert rates_of(study, variant(study, "sgd")) == (0.03,)
+    assert rates_of(study, variant(study, "tuned")) == (1e-3, 1e-2)
+
+
 def test_without_rates_each_optimizer_keeps_its_own():
     study = make_variants(PLAIN, WIDE, learning_rates=[])
     with pytest.raises(ConfigError, match="no learning rate for optimizer 'adamw': give it an lr"):

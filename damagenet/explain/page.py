@@ -44,7 +44,7 @@ def write_page(path: Path, explainer: Explainer, sections: Sequence[Section]) ->
     text = page_template(TEMPLATE, Path(__file__).parent).render(
         version=__version__,
         model=model_id(card),
-        headline=card.headline,
+        sentence=card.sentence,
         licence=card.licence,
         target=explainer.target,
         two=len(card.inputs) > 1,

@@ -108,7 +108,7 @@ def _parameters(choice: dict[str, JsonValue]) -> dict[str, JsonValue]:
 
 def _in_words(value: JsonValue) -> str:
     if not isinstance(value, dict):
-        return str(value)
+        return "none" if value is None else str(value)
     given = sorted(_parameters(value).items())
     inside = ", ".join(f"{name}={_in_words(item)}" for name, item in given)
     name = str(value.get("name", ""))
