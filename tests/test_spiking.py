@@ -328,3 +328,8 @@ def test_a_wrong_parameter_is_refused(parameters, message):
 def test_a_recipe_that_does_not_fit_is_refused_before_data_is_read(changes, message):
     with pytest.raises(ConfigError, match=message):
         check_recipe(make_settings(Recipe, changes))
+
+
+def test_narrow_networks_learn_from_whole_chips():
+    # A stride inside their 1x1 convolutions would end the process, not the test.
+    network(time_steps=2).train()(images(2, 128)).sum().backward()

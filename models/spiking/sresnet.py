@@ -65,12 +65,15 @@ class SpikingShortcut(nn.Module):
 
     def __init__(self, channels_in: int, channels: int, stride: int, time_steps: int) -> None:
         super().__init__()
-        self.conv = convolution(channels_in, channels, size=1, stride=stride)
+        self.stride = stride
+        self.conv = convolution(channels_in, channels, size=1)
         self.norm = NormThroughTime(channels, time_steps)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Return (T * N, C, H / stride, W / stride) of features (T * N, C_in, H, W)."""
-        return torch.cat(list(self.norm(_over_time(self.conv(features), len(self.norm)))))
+        # A stride in the convolution itself crashes torch 2.14 below nine channels (oneDNN).
+        every = features[..., :: self.stride, :: self.stride]
+        return torch.cat(list(self.norm(_over_time(self.conv(every), len(self.norm)))))
 
 
 class SpikingBlock(nn.Module):
