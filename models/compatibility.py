@@ -73,8 +73,10 @@ def check_compatible(recipe: Recipe) -> None:
             raise ConfigError(
                 f"{dotted} is {value!r}, which does not go with {architecture.name!r}: {reason}"
             )
-    sigma = float(recipe.training.optimizer.parameters.get("sigma", 0.0))
-    if family == "capsules" and sigma > LARGEST_CAPSULE_SIGMA:
+    sigma = recipe.training.optimizer.parameters.get("sigma", 0.0)
+    # What is no number is refused with the optimiser's own parameters.
+    too_loud = isinstance(sigma, int | float) and sigma > LARGEST_CAPSULE_SIGMA
+    if family == "capsules" and too_loud:
         raise ConfigError(
             f"training.optimizer.sigma is {sigma:g}, which {architecture.name!r} does not bear: "
             f"choose at most {LARGEST_CAPSULE_SIGMA:g}"
