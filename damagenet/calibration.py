@@ -16,6 +16,7 @@ LOG_TEMPERATURE_LIMIT = 3.0
 BIAS_LIMIT = 20.0
 SHRINK_VARIANCES = torch.tensor([0.25, 4.0], dtype=torch.float64)
 """Prior variances of the logarithm of the temperature and of the bias, around 0."""
+DISTANCE_DIGITS = 9
 ERROR_OUTSIDE_BAND = 0.02
 """Share of wrong verdicts that is accepted outside the band of doubt."""
 
@@ -151,7 +152,8 @@ def uncertain_band(
     _check(p, labels)
     probability = np.asarray(p, np.float64)
     wrong = (probability >= threshold) != (np.asarray(labels) == 1)
-    distance = np.abs(_logit(probability) - _logit(threshold))
+    # Rounded, as 0.001 and 0.999 lie equally far from 0.5 but for the last digit of a logit.
+    distance = np.round(np.abs(_logit(probability) - _logit(threshold)), DISTANCE_DIGITS)
     values, where = np.unique(-distance, return_inverse=True)
     outside = np.cumsum(np.bincount(where, minlength=len(values)))
     wrong_outside = np.cumsum(np.bincount(where, wrong, minlength=len(values)))

@@ -301,7 +301,9 @@ def test_a_dismissed_job_is_dismissed_on_both_faces(client, app, scene):
     assert job not in folders(app)
 
 
-def test_jobs_come_page_by_page_the_newest_first(client):
+def test_jobs_come_page_by_page_the_newest_first(client, scene):
+    asked = {"inputs": {"image": in_base64(scene)}}
+    made = [execute(client, asked).json()["jobID"] for _ in range(3)]
     every = client.get("/jobs?limit=1000").json()["jobs"]
     assert [one["created"] for one in every] == sorted(
         (one["created"] for one in every), reverse=True
@@ -309,4 +311,8 @@ def test_jobs_come_page_by_page_the_newest_first(client):
     page = client.get("/jobs?limit=2").json()
     following = {link["rel"]: link["href"] for link in page["links"]}["next"]
     assert page["jobs"] + client.get(following).json()["jobs"] == every[:4]
-    assert {one["status"] for one in client.get("/jobs?status=failed").json()["jobs"]} == {"failed"}
+    waiting = client.get("/jobs?status=accepted").json()["jobs"]
+    assert {one["status"] for one in waiting} == {"accepted"}
+    assert set(made) <= {one["jobID"] for one in waiting}
+    for job in made:
+        client.delete(f"/jobs/{job}")
