@@ -57,7 +57,6 @@ SETTINGS = (
     line("all_cnn", width=24, extra_stage=True),
     line("wide_resnet", depth=16, width=2),
     line("wide_resnet", depth=16, width=2, stem_stride=2),
-    line("wide_resnet", depth=28, width=10, stem_stride=2),
     line("cifar_resnet", depth=32, stem_stride=2),
     line("sresnet", n=2, width=16, time_steps=6),
     line("mocapsnet", width=64, num_caps=16, blocks=2),
