@@ -7,7 +7,7 @@ from anyio import CapacityLimiter, to_thread
 
 from api.atlas import ShownMap
 from api.map_index import MapScene
-from api.problems import STATUS, ServiceError, not_found
+from api.problems import ServiceError, not_found, problem_of
 from damagenet.errors import DamageNetError
 from damagenet.explain.names import MethodName
 
@@ -88,5 +88,4 @@ def explanation(
             predictor=predictor,
         )
     except DamageNetError as err:
-        status = next((code for kind, code in STATUS.items() if isinstance(err, kind)), 500)
-        raise ServiceError(status, shown.folder.public(str(err))) from err
+        raise ServiceError(problem_of(err).status, shown.folder.public(str(err))) from err

@@ -35,8 +35,7 @@ UNREADABLE = (
     ValueError,
     UnboundLocalError,
 )
-"""What reading a spoilt vector file raises; the last is a slip of pyogrio 0.13 over a CRS that is
-no UTF-8."""
+"""What a spoilt file raises; the last is a slip of pyogrio 0.13 over a CRS that is no UTF-8."""
 EXACT = ("int", "uint", "bool", "datetime64[D]")
 """Types of fields that pandas would change where a value is missing, and dates, in all rows."""
 NULLABLE = {

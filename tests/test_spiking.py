@@ -332,4 +332,7 @@ def test_a_recipe_that_does_not_fit_is_refused_before_data_is_read(changes, mess
 
 def test_narrow_networks_learn_from_whole_chips():
     # A stride inside their 1x1 convolutions would end the process, not the test.
-    network(time_steps=2).train()(images(2, 128)).sum().backward()
+    narrow = network(time_steps=2).train()
+    narrow(images(2, 128)).sum().backward()
+    gradients = [each.grad for each in narrow.parameters()]
+    assert all(each is not None and each.isfinite().all() for each in gradients)
