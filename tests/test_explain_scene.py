@@ -372,3 +372,27 @@ def test_wrong_usage_and_refusals_are_one_line(tmp_path, bundle, damagenet):
     )
     assert code == 1
     assert err.startswith("damagenet: layer: 'head' gives no map")
+
+
+def test_a_scene_that_cannot_be_read_costs_no_other(damagenet, tmp_path, bundle):
+    folder = tmp_path / "scenes"
+    folder.mkdir()
+    make_scene(folder / "whole.tif", columns=2, rows=1)
+    (folder / "broken.tif").write_bytes((folder / "whole.tif").read_bytes()[:-3000])
+    given = (
+        "--model",
+        bundle,
+        "--method",
+        "grad_cam",
+        "--device",
+        "cpu",
+        "--out",
+        tmp_path / "out",
+    )
+    code, out, err = damagenet("explain", folder, *given)
+    assert (code, "whole.tif: 2 units explained" in out) == (3, True)
+    assert err.startswith("failed: ")
+    assert "broken.tif" in err
+    code, _, err = damagenet("explain", folder / "broken.tif", *given)
+    assert code == 1
+    assert "broken.tif" in err

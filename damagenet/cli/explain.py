@@ -14,6 +14,9 @@ from damagenet.explain.options import ExplainOptions
 if TYPE_CHECKING:
     from damagenet.explain.explain import Explained
 
+SOME_FAILED = 3
+"""Exit code where some scenes were explained and others could not be read."""
+
 Inputs = Annotated[
     list[str],
     typer.Argument(
@@ -36,7 +39,12 @@ def command(inputs: Inputs, out: Out, **given: object) -> None:
         options = make_settings(ExplainOptions, given_values(given), source="command line")
     except ConfigError as err:
         raise typer.BadParameter(str(err)) from None
-    sys.stdout.write("\n".join(_lines(_explain(inputs, out, options), options)) + "\n")
+    done = _explain(inputs, out, options)
+    sys.stdout.write("\n".join(_lines(done, options)) + "\n")
+    for reason in done.failed:
+        sys.stderr.write(f"failed: {reason}\n")
+    if done.failed:
+        raise typer.Exit(SOME_FAILED)
 
 
 take_parameters(command, option_parameters(ExplainOptions, first="method"))

@@ -34,10 +34,13 @@ class ChipFile:
 def sorted_inputs(paths: Sequence[Path], card: Card) -> tuple[list[Path], list[Path]]:
     """Return which files are chips, and which are scenes.
 
-    A chip is as large as the model's chips, and has no CRS.
+    A chip is as large as the model's chips, and has no CRS. What cannot be read counts as what
+    the others are, so that it is told of where they are read.
     """
-    chips = [path for path in paths if _is_chip(path, card.chip.size_px)]
-    return chips, [path for path in paths if path not in set(chips)]
+    found = {path: _is_chip(path, card.chip.size_px) for path in paths}
+    unread_is_chip = True in found.values() and False not in found.values()
+    is_chip = {path: unread_is_chip if kind is None else kind for path, kind in found.items()}
+    return [path for path in paths if is_chip[path]], [path for path in paths if not is_chip[path]]
 
 
 def chip_files(paths: Sequence[Path], pre: Path | None, card: Card) -> list[ChipFile]:
@@ -119,9 +122,13 @@ def _read(files: Sequence[ChipFile], card: Card) -> tuple[Pixels, ...]:
     return after, np.stack(before)
 
 
-def _is_chip(path: Path, size_px: int) -> bool:
-    with open_raster(path) as file:
-        return (file.width, file.height) == (size_px, size_px) and file.crs is None
+def _is_chip(path: Path, size_px: int) -> bool | None:
+    """Whether a file is a chip; None where it cannot be read."""
+    try:
+        with open_raster(path) as file:
+            return (file.width, file.height) == (size_px, size_px) and file.crs is None
+    except SceneError:
+        return None
 
 
 def _pixels(path: Path, size_px: int) -> Pixels:

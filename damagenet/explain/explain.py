@@ -6,7 +6,7 @@ from pathlib import Path
 
 from damagenet.bundle import load_bundle
 from damagenet.engine.scene_list import folder_names
-from damagenet.errors import ConfigError
+from damagenet.errors import ConfigError, SceneError
 from damagenet.explain.chips import chip_files, explain_chips, sorted_inputs
 from damagenet.explain.explainer import Explainer
 from damagenet.explain.methods import Asked
@@ -31,12 +31,14 @@ class Explained:
         scenes: Maps of each scene; empty for chips.
         chips: How many chips have pictures.
         notes: What must be said, line by line.
+        failed: Scenes that could not be explained, each with the reason.
     """
 
     page: Path
     scenes: tuple[SceneMaps, ...]
     chips: int
     notes: tuple[str, ...]
+    failed: tuple[str, ...] = ()
 
 
 def explain_inputs(
@@ -53,7 +55,7 @@ def explain_inputs(
     Raises:
         ConfigError: If chips and scenes are mixed, or an option or method does not fit the model.
         BundleError: If the model cannot be loaded.
-        SceneError: If a file cannot be read.
+        SceneError: If a chip cannot be read, or none of the scenes can be explained.
         FootprintError: If the buildings cannot be used.
         OutputError: If something cannot be written.
     """
@@ -92,15 +94,15 @@ def _explain_scenes(
     buildings = None
     if options.buildings is not None:
         buildings = read_buildings(options.buildings, id_field=options.id_field)
-    names, done = folder_names(scenes), []
+    names, done, failed = folder_names(scenes), [], list[str]()
     for scene in scenes:
 
         def tell(units: int, total: int, scene: Path = scene) -> None:
             if progress is not None:
                 progress(scene, units, total)
 
-        done.append(
-            explain_scene(
+        try:
+            maps = explain_scene(
                 scene,
                 out / names[scene],
                 options,
@@ -109,14 +111,22 @@ def _explain_scenes(
                 buildings=buildings,
                 progress=tell,
             )
-        )
+        except SceneError as err:
+            # As in `damagenet assess`: one spoilt file must not cost the others.
+            failed.append(str(err))
+            continue
+        done.append(maps)
+    if not done:
+        raise SceneError("; ".join(failed))
     sections = [
         Section(name=one.scene.name, folder=f"{one.folder.name}/", shown=one.shown, maps=one)
         for one in done
     ]
     write_page(out / PAGE, explainer, sections)
     notes = [f"{one.scene.name}: {text}" for one in done for text in one.warnings]
-    return Explained(page=out / PAGE, scenes=tuple(done), chips=0, notes=tuple(notes))
+    return Explained(
+        page=out / PAGE, scenes=tuple(done), chips=0, notes=tuple(notes), failed=tuple(failed)
+    )
 
 
 SCENE_ONLY = (
