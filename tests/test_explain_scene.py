@@ -391,8 +391,14 @@ def test_a_scene_that_cannot_be_read_costs_no_other(damagenet, tmp_path, bundle)
     )
     code, out, err = damagenet("explain", folder, *given)
     assert (code, "whole.tif: 2 units explained" in out) == (3, True)
-    assert err.startswith("failed: ")
-    assert "broken.tif" in err
+    assert err.startswith(f"failed: {folder / 'broken.tif'} is truncated")
+    grey = folder / "grey.tif"
+    with rasterio.open(folder / "whole.tif") as source:
+        profile = source.profile | {"count": 1, "photometric": None}
+        with rasterio.open(grey, "w", **profile) as target:
+            target.write(source.read(1), 1)
+    code, _, err = damagenet("explain", grey, folder / "whole.tif", *given)
+    assert (code, err.startswith(f"failed: {grey}: scene has 1 band")) == (3, True)
     code, _, err = damagenet("explain", folder / "broken.tif", *given)
     assert code == 1
     assert "broken.tif" in err

@@ -113,7 +113,8 @@ def _explain_scenes(
             )
         except SceneError as err:
             # As in `damagenet assess`: one spoilt file must not cost the others.
-            failed.append(str(err))
+            reason = str(err)
+            failed.append(reason if str(scene) in reason else f"{scene}: {reason}")
             continue
         done.append(maps)
     if not done:
