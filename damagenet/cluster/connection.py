@@ -30,37 +30,50 @@ def connected(address: str | None) -> Iterator[None]:
     """
     if find_spec("ray") is None:
         raise ConfigError("--engine ray needs Ray: pip install 'damagenet[ray]'")
-    where = address or os.environ.get("RAY_ADDRESS") or LOCAL
-    _check_reachable(where)
-    # Nothing is sent to Ray's makers unless somebody has asked for it.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
 
-    before = logging.getLogger("ray").level
-    logging.getLogger("ray").setLevel(logging.ERROR)  # it greets, and advertises
-    try:
+    with _quiet():
         if ray.is_initialized():
-            yield  # whoever called has joined one already
+            yield  # whoever called has joined one already, and leaves it
             return
-        try:
-            ray.init(
-                address=where,
-                include_dashboard=False if where == LOCAL else None,
-                configure_logging=False,
-                log_to_driver=False,
-            )
-        except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as err:
-            raise ConfigError(_cannot_join(where, str(err))) from err
+        _join(address or os.environ.get("RAY_ADDRESS") or LOCAL)
         try:
             yield
         finally:
             ray.shutdown()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Let Ray neither greet nor advertise."""
+    logger = logging.getLogger("ray")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
     finally:
-        logging.getLogger("ray").setLevel(before)
+        logger.setLevel(before)
 
 
-def count_slots(device: str) -> tuple[str, int]:
-    """Return where the networks of a cluster run, `cuda` or `cpu`, and on how many at once.
+def _join(address: str) -> None:
+    import ray
+
+    _check_reachable(address)
+    # Nothing is sent to Ray's makers unless somebody has asked for it.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        ray.init(
+            address=address,
+            include_dashboard=False if address == LOCAL else None,
+            configure_logging=False,
+            log_to_driver=False,
+        )
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as err:
+        raise ConfigError(_cannot_join(address, str(err))) from err
+
+
+def choose_device(device: str) -> str:
+    """Return where the networks of a cluster run: `cuda` or `cpu`.
 
     Args:
         device: `auto`, `cpu` or `cuda`; `auto` takes the GPUs where there are any.
@@ -68,19 +81,22 @@ def count_slots(device: str) -> tuple[str, int]:
     Raises:
         DeviceError: If the cluster has none of what is asked for.
     """
-    import ray
-
-    found = ray.cluster_resources()  # type: ignore[no-untyped-call]  # Ray has no types there
-    gpus, cores = int(found.get("GPU", 0)), int(found.get("CPU", 0))
-    if device == "cuda" and not gpus:
+    if device == "cuda" and not count_slots("cuda"):
         raise DeviceError(
             "--device cuda was asked for, the Ray cluster has no GPU: say --device cpu"
         )
-    if gpus and device != "cpu":
-        return "cuda", gpus
-    if not cores:
+    chosen = "cuda" if device != "cpu" and count_slots("cuda") else "cpu"
+    if not count_slots(chosen):
         raise DeviceError("the Ray cluster has no CPU core to work on: add a node to it")
-    return "cpu", cores
+    return chosen
+
+
+def count_slots(device: str) -> int:
+    """Return the number of GPUs (`cuda`) or cores (`cpu`) of a cluster, taken ones included."""
+    import ray
+
+    found = ray.cluster_resources()  # type: ignore[no-untyped-call]  # Ray has no types there
+    return int(found.get("GPU" if device == "cuda" else "CPU", 0))
 
 
 def _check_reachable(address: str) -> None:

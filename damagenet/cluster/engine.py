@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from damagenet.bundle import Bundle
-from damagenet.cluster.connection import connected, count_slots
+from damagenet.cluster.connection import choose_device, connected
 from damagenet.engine.runner import Engine
 from damagenet.options import AssessOptions
 
@@ -21,10 +21,8 @@ def ray_engine(options: AssessOptions, bundle: Bundle) -> Iterator[Engine]:
         # Only now is it known that there is a Ray to import.
         from damagenet.cluster.scenes import ScenesOnCluster
 
-        device, slots = count_slots(options.device)
+        device = choose_device(options.device)
         yield Engine(
             device=device,
-            assess=lambda runner: ScenesOnCluster(
-                runner, bundle, device=device, slots=slots
-            ).assess(),
+            assess=lambda runner: ScenesOnCluster(runner, bundle, device=device).assess(),
         )

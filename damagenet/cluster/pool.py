@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeAlias, TypeVar
 
 import ray
-from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.exceptions import OutOfMemoryError, RayActorError, RayError, RayTaskError
 
 from damagenet.errors import ConfigError
 
@@ -90,6 +90,12 @@ class Pool(Generic[Job, Answer]):
         """Whether another call would keep a worker from waiting."""
         return len(self._waiting) + len(self._asked) < self.size * CALLS_EACH
 
+    def grow(self, size: int) -> None:
+        """Start more workers up to so many; where it is less, the lost ones may come back."""
+        for _ in range(size - self.size):
+            self._start()
+        self.size = max(self.size, size)
+
     def submit(self, job: Job) -> None:
         """Let a worker do a job; see `answers`."""
         self._waiting.append(Call(job))
@@ -102,7 +108,9 @@ class Pool(Generic[Job, Answer]):
             ConfigError: If workers cannot start.
         """
         self._hand_out()
-        pending = [*self._asked, *self._starting]
+        pending = [*self._starting, *self._asked]
+        if not pending:
+            return
         done, _ = ray.wait(pending, timeout=TURN_S)
         self._tell_silence(bool(done))
         for ref in done:
@@ -135,7 +143,7 @@ class Pool(Generic[Job, Answer]):
             refused = isinstance(err, RayActorError) and err.actor_init_failed
             if refused or self._never_ready > MOST_TRIES:
                 raise ConfigError(
-                    f"workers cannot start on the Ray cluster ({_last_line(err)}): install the "
+                    f"workers cannot start on the Ray cluster ({reason_of(err)}): install the "
                     "same damagenet with its extra ray on every machine of it"
                 ) from err
             self._start()
@@ -145,30 +153,33 @@ class Pool(Generic[Job, Answer]):
             self._busy[worker] = 0
 
     def _ended(self, ref: Ref) -> Iterator[tuple[Job, Answer | Lost]]:
-        worker, call = self._asked.pop(ref)
+        worker, call = self._asked[ref]
         try:
             answer: Answer = ray.get(ref)
         except RayTaskError:
             raise  # a fault of ours, which every worker would repeat
         except RayError as err:
-            self._replace(worker, err)
-            call.tries += 1
-            if call.tries >= MOST_TRIES:
-                yield call.job, Lost(_last_line(err))
-            else:
-                self._waiting.appendleft(call)
+            yield from self._lost(worker, reason_of(err))
         else:
-            if worker in self._busy:
-                self._busy[worker] -= 1
+            del self._asked[ref]
+            self._busy[worker] -= 1
             yield call.job, answer
 
-    def _replace(self, worker: Handle, err: RayError) -> None:
-        """Give a worker up and start another; its other calls end in errors of their own."""
-        if self._busy.pop(worker, None) is None:
-            return
-        logger.warning("a worker was lost (%s): what it had to do goes to others", _last_line(err))
+    def _lost(self, worker: Handle, reason: str) -> Iterator[tuple[Job, Lost]]:
+        """Start another worker, and put its calls to any, or give up the one it was busy with."""
+        logger.warning("a worker was lost (%s): what it had to do goes to others", reason)
+        del self._busy[worker]
         ray.kill(worker)
         self._start()
+        left = [ref for ref, (asked, _) in self._asked.items() if asked == worker]
+        first, *others = [self._asked.pop(ref)[1] for ref in left]
+        self._waiting.extendleft(reversed(others))
+        # Calls are answered in turn: the others had not begun.
+        first.tries += 1
+        if first.tries < MOST_TRIES:
+            self._waiting.appendleft(first)
+        else:
+            yield first.job, Lost(reason)
 
     def _tell_silence(self, heard: bool) -> None:
         self._turns = 0 if heard or self._busy else self._turns + 1
@@ -179,7 +190,9 @@ class Pool(Generic[Job, Answer]):
             )
 
 
-def _last_line(err: RayError) -> str:
-    """Return the last thing that an error of Ray says, which is the most specific."""
+def reason_of(err: RayError) -> str:
+    """Return the first sentence of the last line of an error of Ray, which is the most specific."""
     lines = [line.strip() for line in str(err).splitlines() if line.strip()]
-    return lines[-1] if lines else type(err).__name__
+    if isinstance(err, OutOfMemoryError):
+        lines = lines[:1]  # what follows is advice
+    return lines[-1].partition(". ")[0].rstrip(".") if lines else type(err).__name__

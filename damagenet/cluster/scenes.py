@@ -12,6 +12,7 @@ import ray
 
 from damagenet.assessment import Assessment
 from damagenet.bundle import Bundle
+from damagenet.cluster.connection import count_slots
 from damagenet.cluster.pool import CALLS_EACH, Lost, Pool
 from damagenet.cluster.worker import SeenFile, Share, Worker, cut_of
 from damagenet.engine.assess import stop_if_asked
@@ -39,22 +40,26 @@ class OpenScene:
         opened: Closes it, and is told what is wrong with it.
         unsent: Its pieces that no worker was asked for yet, in shares.
         missing: Number of parts that are still to come.
+        file: The scene's file.
+        pre: The file of the picture before.
     """
 
     underway: Underway
     opened: ExitStack
     unsent: deque[tuple[int, ...]]
     missing: int
+    file: SeenFile
+    pre: SeenFile | None
 
     def share(self, number: int) -> Share:
         """Return the next share of the scene, which is this number of the run."""
-        pieces, pre = self.unsent.popleft(), self.underway.seen.pre
+        pieces = self.unsent.popleft()
         return Share(
             number=number,
             pieces=pieces,
             cut=cut_of(self.underway.work, pieces),
-            scene=SeenFile.of(self.underway.scene.path),
-            pre=None if pre is None else SeenFile.of(pre.path),
+            scene=self.file,
+            pre=self.pre,
             shift=self.underway.seen.pictures.shift,
         )
 
@@ -66,12 +71,10 @@ class ScenesOnCluster:
         runner: The run.
         bundle: The model, which workers get from here.
         device: Where it runs: `cpu` or `cuda`.
-        slots: Number of workers.
     """
 
-    def __init__(self, runner: Runner, bundle: Bundle, *, device: str, slots: int) -> None:
-        self._runner, self._bundle = runner, bundle
-        self._device, self._slots = device, slots
+    def __init__(self, runner: Runner, bundle: Bundle, *, device: str) -> None:
+        self._runner, self._bundle, self._device = runner, bundle, device
         self._waiting = deque(range(1, len(runner.scenes) + 1))
         self._open: dict[int, OpenScene] = {}
         self._began: dict[int, float] = {}
@@ -88,6 +91,7 @@ class ScenesOnCluster:
         try:
             with self._pool() as pool:
                 while self._submit(pool):
+                    pool.grow(count_slots(self._device))  # nodes may join
                     for share, answer in pool.answers():
                         self._take(share, answer)
                     self._stop_if_asked()
@@ -101,7 +105,7 @@ class ScenesOnCluster:
         # Put there once; every worker takes them from the store of its node.
         bundle, inputs = ray.put(self._bundle), ray.put(_everywhere(self._runner.inputs))
         return Pool(
-            size=self._slots,
+            size=count_slots(self._device),
             start=lambda: kind.remote(bundle, self._runner.options, inputs, self._device),
             ready=lambda worker: worker.ready.remote(),
             check=self._check_worker,
@@ -111,7 +115,7 @@ class ScenesOnCluster:
     def _check_worker(self, answer: dict[str, str] | DamageNetError) -> None:
         """Refuse a worker of another damagenet, and say where another library may matter."""
         if isinstance(answer, DamageNetError):
-            raise answer
+            raise type(answer)(f"a worker of the Ray cluster cannot start: {answer}")
         here = versions()
         unlike = [f"{name} {answer[name]}" for name in here if answer.get(name) != here[name]]
         if answer["damagenet"] != here["damagenet"]:
@@ -132,25 +136,30 @@ class ScenesOnCluster:
         while pool.has_room:
             number = next((n for n, scene in self._open.items() if scene.unsent), None)
             if number is not None:
-                with self._failures_of(number):
-                    pool.submit(self._open[number].share(number))
+                pool.submit(self._open[number].share(number))
             elif self._waiting:
-                self._begin(self._waiting.popleft())
+                self._begin(self._waiting.popleft(), pool.size * CALLS_EACH)
             else:
                 break
         return bool(self._open or self._waiting)
 
-    def _begin(self, number: int) -> None:
+    def _begin(self, number: int, calls: int) -> None:
+        """Open a scene, and cut its missing pieces into shares for so many calls or more."""
         self._began[number] = time.perf_counter()
         with self._failures_of(number):
-            opened = ExitStack()
-            underway = opened.enter_context(self._runner.begun(number))
-            missing = underway.missing
-            each = min(MOST_PIECES, max(1, ceil(len(missing) / (self._slots * CALLS_EACH))))
-            shares = (missing[start : start + each] for start in range(0, len(missing), each))
-            self._open[number] = OpenScene(
-                underway=underway, opened=opened, unsent=deque(shares), missing=len(missing)
-            )
+            with ExitStack() as opening:
+                underway = opening.enter_context(self._runner.begun(number))
+                missing, pre = underway.missing, underway.seen.pre
+                each = min(MOST_PIECES, max(1, ceil(len(missing) / calls)))
+                shares = (missing[start : start + each] for start in range(0, len(missing), each))
+                self._open[number] = OpenScene(
+                    underway=underway,
+                    unsent=deque(shares),
+                    missing=len(missing),
+                    file=SeenFile.of(underway.scene.path),
+                    pre=None if pre is None else SeenFile.of(pre.path),
+                    opened=opening.pop_all(),
+                )
             if not missing:
                 self._finish(number)
 
