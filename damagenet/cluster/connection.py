@@ -30,17 +30,29 @@ def connected(address: str | None) -> Iterator[None]:
     """
     if find_spec("ray") is None:
         raise ConfigError("--engine ray needs Ray: pip install 'damagenet[ray]'")
+    where = address or os.environ.get("RAY_ADDRESS") or LOCAL
+    _prepare(where)
     import ray
 
     with _quiet():
         if ray.is_initialized():
             yield  # whoever called has joined one already, and leaves it
             return
-        _join(address or os.environ.get("RAY_ADDRESS") or LOCAL)
+        _join(where)
         try:
             yield
         finally:
             ray.shutdown()
+
+
+def _prepare(address: str) -> None:
+    """Look at the address, and set what Ray reads as it is imported."""
+    _check_reachable(address)
+    # Nothing is sent to Ray's makers unless somebody has asked for it.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if address != LOCAL:
+        # It would tell on stderr, second by second, that it is being refused.
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")
 
 
 @contextmanager
@@ -58,9 +70,6 @@ def _quiet() -> Iterator[None]:
 def _join(address: str) -> None:
     import ray
 
-    _check_reachable(address)
-    # Nothing is sent to Ray's makers unless somebody has asked for it.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         ray.init(
             address=address,
@@ -120,6 +129,7 @@ def _cannot_join(address: str, reason: str) -> str:
     if address == LOCAL:
         return f"Ray cannot be started on this machine: {first}"
     return (
-        f"no Ray cluster to join at {address} ({first}): this machine must belong to it, "
-        "by `ray start --head`, or by `ray start --address=HOST:PORT`"
+        f"no Ray cluster to join at {address} ({first}): this machine must belong to it, by "
+        "`ray start --head` or `ray start --address=HOST:PORT`, and where the cluster asks for a "
+        "token, RAY_AUTH_MODE=token must be set"
     )
