@@ -28,14 +28,16 @@ NOT_OFFERED = {
     "allow_driver",
     "buildings",
     "device",
+    "engine",
     "exclude",
     "format",
     "on_error",
     "overwrite",
     "pre",
+    "ray_address",
     "resume",
 }
-"""Options that are files, or that the service decides on: all formats, its own device."""
+"""Options that are files, or that the service decides on: all formats, its own device and engine."""
 
 OFFERED = [name for name in AssessOptions.model_fields if name not in NOT_OFFERED]
 UPLOADS = "uploads"

@@ -119,6 +119,10 @@ class AssessOptions(Settings):
     """Where the network runs: auto, cpu, cuda or cuda:N."""
     batch_size: Annotated[int | None, Field(ge=1, le=4096)] = None
     """Chips per forward pass; without one, 16 on a CPU (they fit its cache) and 256 on a GPU."""
+    engine: Literal["local", "ray"] = "local"
+    """Who does the work: this process alone, or a Ray cluster (see docs/CLUSTER.md)."""
+    ray_address: str | None = None
+    """Ray cluster to join, as in 10.0.0.5:6379, or auto; without one, this machine's cores."""
     on_error: Literal["skip", "fail"] = "skip"
     """After a scene fails, go on with the others or stop."""
     resume: bool = True

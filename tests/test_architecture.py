@@ -97,7 +97,7 @@ FLOORS = (
         )
     },
     {"damagenet.outputs"},
-    {"damagenet.engine", "damagenet.training"},
+    {"damagenet.engine", "damagenet.cluster", "damagenet.training"},
     {
         f"damagenet.{name}"
         for name in ("evaluation", "study", "totals", "adapt", "explain", "transfer")
@@ -122,6 +122,11 @@ def test_training_and_assessing_do_not_know_each_other():
     for name in (n for n in FILES if n.startswith(rooms)):
         (stranger,) = (room for room in rooms if not name.startswith(room))
         assert not {other for other in ours(FILES[name]) if other.startswith(stranger)}
+
+
+@pytest.mark.parametrize("name", [n for n in FILES if not n.startswith("damagenet.cluster")])
+def test_one_room_alone_knows_ray(name):
+    assert "ray" not in {other.split(".")[0] for other in imports(FILES[name])}
 
 
 @pytest.mark.parametrize("name", [n for n in FILES if not n.startswith("damagenet.cli")])

@@ -14,7 +14,18 @@ from damagenet.options import AssessOptions
 RECORDS_VERSION = 1
 """Raised when the same inputs would give other records."""
 
-HOW_NOT_WHAT = frozenset({"format", "device", "batch_size", "on_error", "resume", "overwrite"})
+HOW_NOT_WHAT = frozenset(
+    {
+        "batch_size",
+        "device",
+        "engine",
+        "format",
+        "on_error",
+        "overwrite",
+        "ray_address",
+        "resume",
+    }
+)
 """Options that change how an assessment is made and written, not its records (beyond 1e-5)."""
 
 HASHED = frozenset({"buildings", "exclude", "pre", "model"})

@@ -155,15 +155,17 @@ class RunLog:
     def __init__(self, out: Path, earlier: RunRecord, run: Run) -> None:
         self.run = run
         self._out, self._earlier = out, earlier.settled()
+        self._scenes: dict[int, SceneRun] = {}
 
     @property
     def record(self) -> RunRecord:
         """The earlier runs and this one."""
         return RunRecord(runs=(*self._earlier.runs, self.run))
 
-    def add(self, scene: SceneRun) -> None:
-        """Add what became of one scene."""
-        self._update(scenes=(*self.run.scenes, scene))
+    def add(self, scene: SceneRun, number: int) -> None:
+        """Add what became of one scene, at its place among the others: they end in any order."""
+        self._scenes[number] = scene
+        self._update(scenes=tuple(self._scenes[number] for number in sorted(self._scenes)))
 
     def compare(self, *, shared: int, disagree: int) -> None:
         """Add how often the scenes contradict each other."""
