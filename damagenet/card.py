@@ -39,7 +39,8 @@ class Calibration(Settings):
     fitted_on: str = ""
     """What the two numbers were fitted on, in words."""
     prior: float | None = Field(None, gt=0, lt=1)
-    """Share of damaged among the labels it was fitted to; None on older cards."""
+    """Share of damaged that the probabilities assume: that of the labels it was fitted to, unless
+    the recipe names another; None on older cards."""
 
 
 class TrainingTiles(Settings):
