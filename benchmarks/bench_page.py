@@ -24,6 +24,10 @@ BUSY = 0.5
 """Load average above the number of cores that the bench itself does not make."""
 
 
+ROWS = "rows"
+"""A table's key that says nothing."""
+
+
 def page(report: Report) -> str:
     """Return the page in Markdown."""
     parts = [
@@ -125,7 +129,8 @@ def _pivoted(measured: Sequence[Measurement]) -> Iterator[str]:
     """Yield a table with a line for each row and a column for each name."""
     columns = list(dict.fromkeys(map(_column, measured)))
     cells = {(each.row, _column(each)): _cell(each) for each in measured}
-    yield f"| | {' | '.join(columns)} |"
+    title = "" if measured[0].table == ROWS else f" {measured[0].table}"
+    yield f"|{title} | {' | '.join(columns)} |"
     yield f"|---|{'---:|' * len(columns)}"
     for row in dict.fromkeys(each.row for each in measured):
         yield f"| {row} | {' | '.join(cells.get((row, column), '') for column in columns)} |"

@@ -103,11 +103,15 @@ class Section(Settings):
     measurements: tuple[Measurement, ...] = ()
     ratios: tuple[Ratio, ...] = ()
 
-    def median(self, row: str, name: str, unit: str = "") -> float | None:
+    def median(self, name: str, unit: str = "", *, row: str = "", table: str = "") -> float | None:
         """Return the median of a measurement; None where it is not there."""
-        wanted = (row, name, unit)
-        found = (each for each in self.measurements if (each.row, each.name, each.unit) == wanted)
-        return next((each.median for each in found), None)
+        wanted = (table, row, name, unit)
+        found = (
+            each.median
+            for each in self.measurements
+            if (each.table, each.row, each.name, each.unit) == wanted
+        )
+        return next(found, None)
 
 
 class Report(Settings):

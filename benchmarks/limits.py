@@ -37,8 +37,8 @@ STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 class Cost:
     """What one thing took."""
 
-    what: str
     rows: int
+    """Records or scenes."""
     seconds: float
     processor_s: float
     peak_mb: float
@@ -54,11 +54,11 @@ def memory_mb(name: str) -> float:
 
 
 @contextmanager
-def costing(what: str, rows: int) -> Iterator[Cost]:
+def costing(rows: int) -> Iterator[Cost]:
     """Yield a cost that is filled in when the block ends."""
     CLEAR.write_text("5")  # the peak begins from here
     before = memory_mb("VmRSS")
-    cost = Cost(what=what, rows=rows, seconds=0, processor_s=0, peak_mb=0)
+    cost = Cost(rows=rows, seconds=0, processor_s=0, peak_mb=0)
     wall, processor = time.perf_counter(), time.process_time()
     yield cost
     cost.seconds = round(time.perf_counter() - wall, 2)
@@ -68,16 +68,24 @@ def costing(what: str, rows: int) -> Iterator[Cost]:
 
 def parts(folder: Path, rows: int) -> Cost:
     """Write the parts of a run."""
-    with costing("writing the parts", rows) as cost:
+    with costing(rows) as cost:
         run = MadeRun.make(folder, rows)
-    cost.size_mb = round(sum(path.stat().st_size for path in run.part_paths()) / 1e6, 1)
+    cost.size_mb = round(sum(path.stat().st_size for path in run.part_paths()) / 1e6, 3)
+    return cost
+
+
+def holding(folder: Path, rows: int) -> Cost:
+    """Read the buildings and the assessments, which a run holds while it merges."""
+    with costing(rows) as cost:
+        run = MadeRun.read(folder)
+    cost.size_mb = round(run.buildings.path.stat().st_size / 1e6, 3)
     return cost
 
 
 def merging(folder: Path, rows: int) -> Cost:
     """Merge the records of all scenes and write nothing."""
     run = MadeRun.read(folder)
-    with costing("merging alone", rows) as cost:
+    with costing(rows) as cost:
         merged = sum(map(len, merged_buildings(run.assessments, run.buildings)))
     if merged != rows:
         raise SystemExit(f"{merged} records came out of {rows}")
@@ -88,9 +96,9 @@ def table(folder: Path, rows: int, name: str) -> Cost:
     """Merge the records and write them in one format."""
     run = MadeRun.read(folder)
     layer = VectorLayer.of_run(run.assessments)
-    with costing(f"merging and writing {name}", rows) as cost:
+    with costing(rows) as cost:
         (path,) = write_merged(folder, (name,), layer, run.assessments, run.buildings)
-    cost.size_mb = round(path.stat().st_size / 1e6, 1)
+    cost.size_mb = round(path.stat().st_size / 1e6, 3)
     path.unlink()
     return cost
 
@@ -99,9 +107,9 @@ def page(folder: Path, rows: int) -> Cost:
     """Write the report page of one scene with all buildings."""
     run = MadeRun.make(folder, rows, scene_rows=rows)
     (assessment,) = run.assessments
-    with costing("report page of one scene", rows) as cost:
+    with costing(rows) as cost:
         write_outputs(assessment, ("html",))
-    cost.size_mb = round((assessment.folder / "report.html").stat().st_size / 1e6, 2)
+    cost.size_mb = round((assessment.folder / "report.html").stat().st_size / 1e6, 3)
     return cost
 
 
@@ -113,9 +121,9 @@ def record(folder: Path, scenes: int) -> Cost:
     whole = RunRecord(runs=(earlier.model_copy(update={"scenes": many}),))
     out = folder / f"scenes-{scenes}"
     out.mkdir()
-    with costing("run.json, one writing", scenes) as cost:
+    with costing(scenes) as cost:
         write_record(out, whole)
-    cost.size_mb = round((out / "run.json").stat().st_size / 1e6, 2)
+    cost.size_mb = round((out / "run.json").stat().st_size / 1e6, 3)
     return cost
 
 
@@ -134,28 +142,34 @@ def here(work: Callable[..., Cost], *arguments: object) -> Cost:
     return work(*arguments)
 
 
-def measure(arguments: argparse.Namespace, root: Path, call: Start) -> list[Cost]:
-    """Return what everything took."""
-    costs = []
+def measure(arguments: argparse.Namespace, root: Path, call: Start) -> dict[str, dict[str, Cost]]:
+    """Return what everything took, in tables: by number of records, of the page, of `run.json`."""
+    tables: dict[str, dict[str, Cost]] = {}
     for rows in arguments.rows:
         folder = root / f"run-{rows}"
         folder.mkdir()
-        costs.append(call(parts, folder, rows))
-        costs.append(call(merging, folder, rows))
-        costs += [call(table, folder, rows, name) for name in TABLES]
+        tables[f"{rows:,} records"] = {
+            "writing the parts": call(parts, folder, rows),
+            "buildings and assessments in memory": call(holding, folder, rows),
+            "merging alone": call(merging, folder, rows),
+            **{f"merging, writing {name}": call(table, folder, rows, name) for name in TABLES},
+        }
         shutil.rmtree(folder)
         print(f"{rows} records", file=sys.stderr)
+    pages = tables.setdefault("report page of one scene", {})
     for rows in arguments.page_rows:
         folder = root / f"page-{rows}"
         folder.mkdir()
-        costs.append(call(page, folder, rows))
+        pages[f"{rows:,} records"] = call(page, folder, rows)
         shutil.rmtree(folder)
         print(f"page of {rows} records", file=sys.stderr)
     folder = root / "record"
     folder.mkdir()
     call(parts, folder, 1)
-    costs += [call(record, folder, scenes) for scenes in arguments.scenes]
-    return costs
+    tables["run.json, written once"] = {
+        f"{scenes:,} scenes": call(record, folder, scenes) for scenes in arguments.scenes
+    }
+    return tables
 
 
 def numbers(text: str) -> list[int]:
@@ -176,8 +190,11 @@ def main() -> None:
         arguments.rows, arguments.page_rows, arguments.scenes = [600], [], [10]
     logging.disable(logging.WARNING)
     with tempfile.TemporaryDirectory() as folder:
-        costs = measure(arguments, Path(folder), here if arguments.smoke else alone)
-    text = json.dumps({"costs": [asdict(each) for each in costs]}, indent=2)
+        tables = measure(arguments, Path(folder), here if arguments.smoke else alone)
+    figures = {
+        title: {name: asdict(cost) for name, cost in rows.items()} for title, rows in tables.items()
+    }
+    text = json.dumps(figures, indent=2)
     print(text)
     if arguments.json:
         arguments.json.write_text(text + "\n", encoding="utf-8")

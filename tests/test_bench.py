@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 import rasterio
 import torch
+from made_reports import FOLDER, report, section
 
 from damagenet.bundle import load_bundle
 from damagenet.errors import ConfigError
 from damagenet.inference import Predictor
-
-FOLDER = Path("benchmarks")
 
 
 @pytest.fixture
@@ -37,24 +36,6 @@ def run(module, monkeypatch):
     return called
 
 
-def section(module, **changes):
-    fields = {
-        "name": "contest",
-        "title": "Against others",
-        "words": "What was done.",
-        "status": "measured",
-        "date": "2026-01-01T00:00:00+00:00",
-        "commit": "abc",
-        "load_average": 0.1,
-    }
-    return module("bench_result").Section(**fields | changes)
-
-
-def report(module, *sections):
-    result, machine = module("bench_result"), module("bench_machine")
-    return result.Report(machine=machine.describe_machine(), sections=sections)
-
-
 def test_a_smoke_run_writes_json_and_a_page_of_every_section_it_ran(run, module, tmp_path):
     out = tmp_path / "bench.json"
     assert run("--smoke", "--only", "reading,contest", "--out", out) == 0
@@ -71,12 +52,11 @@ def test_a_smoke_run_writes_json_and_a_page_of_every_section_it_ran(run, module,
         "compact CNN, damagenet, written to gpkg and cog",
     ]
     assert rows[2].startswith("compact CNN, loop over rasterio")
-    assert contest.median(rows[2], "largest difference") <= 1e-3
-    assert contest.median("", "chips") == 16
+    assert contest.median("largest difference", row=rows[2], table="rows") <= 1e-3
+    assert contest.median("chips") == 16
     # 512 x 512 px of three bands, no better than noise lets it be.
-    assert reading.median("uncompressed, 512 px blocks", "bytes a chip") == pytest.approx(
-        128 * 128 * 3, rel=0.01
-    )
+    size = reading.median("bytes a chip", row="uncompressed, 512 px blocks", table="rows")
+    assert size == pytest.approx(128 * 128 * 3, rel=0.01)
     page = out.with_suffix(".md").read_text()
     assert "A smoke run" in page
     assert found.machine.processor in page
@@ -86,16 +66,13 @@ def test_a_smoke_run_writes_json_and_a_page_of_every_section_it_ran(run, module,
 def test_what_grows_with_a_run_is_measured_in_full(module, tmp_path):
     limits = module("limits")
     arguments = limits.argparse.Namespace(rows=[600], page_rows=[], scenes=[10, 20])
-    costs = limits.measure(arguments, tmp_path, limits.here)
-    assert [cost.what for cost in costs] == [
-        "writing the parts",
-        "merging alone",
-        *(f"merging and writing {name}" for name in ("gpkg", "geojson", "parquet", "csv")),
-        "run.json, one writing",
-        "run.json, one writing",
-    ]
-    assert {cost.rows for cost in costs[:6]} == {600}
-    assert costs[-1].size_mb > costs[-2].size_mb > 0
+    tables = limits.measure(arguments, tmp_path, limits.here)
+    assert list(tables) == ["600 records", "report page of one scene", "run.json, written once"]
+    records, _, run_json = tables.values()
+    assert {cost.rows for cost in records.values()} == {600}
+    written = [f"merging, writing {name}" for name in ("gpkg", "geojson", "parquet", "csv")]
+    assert all(records[name].size_mb > 0 for name in ("writing the parts", *written))
+    assert run_json["20 scenes"].size_mb > run_json["10 scenes"].size_mb > 0
 
 
 def test_a_benchmark_that_fails_is_reported_with_its_last_words(module):
@@ -135,7 +112,7 @@ def test_a_missed_bar_is_measured_told_and_fails_the_run(module, tmp_path, monke
     slow = sections.Benchmark(name="slow", title="Slow", words="", script="slow.py", bars=bars)
     found = sections.measure(slow, (), smoke=False)
     assert found.status == "measured"
-    assert found.median("", "a", "chips/s") == 2
+    assert found.median("a", "chips/s") == 2
     assert [ratio.passed for ratio in found.ratios] == [False, True]
     assert found.note == "As it was. No figure for: the other."
     whole = report(module, found)
