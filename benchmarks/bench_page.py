@@ -36,8 +36,7 @@ def page(report: Report) -> str:
         "`--report-only` writes it anew.",
         *([_SMOKE] if report.smoke else []),
         _machine(report),
-        _summary(report),
-        *_standing(report),
+        summary(report),
         *(_section(section, report.machine.cores) for section in report.sections),
         NOT_AHEAD.strip(),
     ]
@@ -63,8 +62,8 @@ def _machine(report: Report) -> str:
     return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])
 
 
-def _summary(report: Report) -> str:
-    """Return all bars in one table, and what failed or was not measured."""
+def summary(report: Report) -> str:
+    """Return all bars in one table, what failed or was not measured, and who was ahead."""
     lines = ["## Bars", "", "| section | ratio | measured | bar | |", "|---|---|---:|---:|---|"]
     lines += [
         f"| {section.title} | {ratio.name} | {_number(ratio.value)} | "
@@ -76,19 +75,19 @@ def _summary(report: Report) -> str:
     others = [each for each in report.sections if each.status != "measured"]
     if others:
         lines += ["", *(f"- **{each.title}**: {each.status}. {each.note}" for each in others)]
-    return "\n".join(lines)
+    return "\n".join([*lines, *_standing(report)])
 
 
-def _standing(report: Report) -> Iterator[str]:
-    """Yield who was ahead in the contest, and by how much."""
+def _standing(report: Report) -> list[str]:
+    """Return who was ahead in the contest, and by how much."""
     contest = report.section("contest")
     if contest is None or not contest.ratios:
-        return
-    lines = ["## Who was ahead", ""]
+        return []
+    lines = ["", "## Who was ahead", ""]
     for ratio in contest.ratios:
         ahead = "damagenet was ahead" if ratio.value > 1 else "**the other was ahead**"
         lines.append(f"- {ratio.name}: {_number(ratio.value)}; {ahead}")
-    yield "\n".join(lines)
+    return lines
 
 
 def _section(section: Section, cores: int) -> str:

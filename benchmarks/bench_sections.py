@@ -35,6 +35,7 @@ class Benchmark:
         smoke: Words instead of `options` that make it take seconds; None leaves it out of that.
         bars: Its ratios.
         repeats: The option that says how many runs; empty where it repeats by itself.
+        tiles: Whether it measures more where the prepared Harvey tiles are there.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Benchmark:
     smoke: tuple[str, ...] | None = None
     bars: tuple[Bar, ...] = ()
     repeats: str = "--runs"
+    tiles: bool = False
 
 
 def measure(benchmark: Benchmark, options: tuple[str, ...], smoke: bool) -> Section:

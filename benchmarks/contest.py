@@ -24,6 +24,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
+import torch
 from contenders.asked import Asked, ContenderFailedError
 from contenders.environments import CONTENDERS, LOOP, Contender, EnvironmentFailedError, python_of
 from contest_work import (
@@ -94,9 +95,9 @@ class Contest:
     def hold(
         self, entries: list[tuple[Contender, Path]], *, runs: int
     ) -> tuple[list[Row], list[str]]:
-        """Return the rows of all that took part, and what kept others out."""
+        """Return the rows of all that took part, and what must be said of the others."""
         with ExitStack() as stack:
-            asked, kept_out = self._enter(stack, entries)
+            asked, notes = self._enter(stack, entries)
             turns = [*self._ours(), *asked]
             for _, run in turns:
                 run()  # uncounted: files come into the cache, threads into being
@@ -106,7 +107,7 @@ class Contest:
                     seconds, used = run()
                     row.chips_per_s.append(round(len(self.chips) / seconds, 1))
                     row.processor_s.append(round(used, 2))
-        return [row for row, _ in turns], kept_out
+        return [row for row, _ in turns], notes
 
     def _ours(self) -> list[tuple[Row, Run]]:
         works = {
@@ -121,7 +122,7 @@ class Contest:
     def _enter(
         self, stack: ExitStack, entries: list[tuple[Contender, Path]]
     ) -> tuple[list[tuple[Row, Run]], list[str]]:
-        """Start all contenders and compare their probabilities with ours."""
+        """Start all contenders and compare their probabilities with ours; return their turns."""
         script = self.folder / f"{self.network}.ts"
         save_network(self.predictor, script)
         given = {
@@ -130,7 +131,7 @@ class Contest:
             "batch-size": self.predictor.batch_size,
             "chip": CHIP_PX,
         }
-        turns, kept_out = [], []
+        turns, notes = [], []
         each_with_workers = [
             (contender, python, workers)
             for contender, python in entries
@@ -141,11 +142,13 @@ class Contest:
                 asked = stack.enter_context(Asked(contender, python, given, workers=workers))
                 apart = difference(asked, self.predictor, self.chips)
             except ContenderFailedError as err:
-                kept_out.append(f"{contender.name}, {workers} workers, {self.network}: {err}")
+                notes.append(f"{contender.name}, {workers} workers, {self.network}: {err}")
                 continue
+            if asked.facts["torch"] != torch.__version__:
+                notes.append(f"{asked.name} runs on torch {asked.facts['torch']}")
             row = Row(network=self.network, pipeline=asked.name, largest_difference=apart)
             turns.append((row, lambda asked=asked: asked.run(len(self.chips))))
-        return turns, kept_out
+        return turns, notes
 
 
 def ratios(rows: list[Row]) -> dict[str, dict[str, float]]:
@@ -196,9 +199,9 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, object]:
         contest = Contest(
             network=network, predictor=predictor, scene=scene, chips=chips, folder=folder
         )
-        more, kept_out = contest.hold(taking_part, runs=arguments.runs)
+        more, told = contest.hold(taking_part, runs=arguments.runs)
         rows += more
-        notes += kept_out
+        notes += told
     return {
         "machine": machine(),
         "chips": len(chips),

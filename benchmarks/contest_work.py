@@ -2,6 +2,7 @@
 
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +49,9 @@ def save_network(predictor: Predictor, path: Path) -> None:
     """Write the network as TorchScript, which any torch of these years loads."""
     network = FromPixels(fused(predictor.bundle.network)).eval()
     example = torch.zeros(predictor.batch_size, 3, CHIP_PX, CHIP_PX)
-    with torch.inference_mode():
+    with torch.inference_mode(), warnings.catch_warnings():
+        # Of old age, and of checks of the shape, which stay as they were traced.
+        warnings.simplefilter("ignore")
         torch.jit.trace(network, example, check_trace=False).save(path)
 
 

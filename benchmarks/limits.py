@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from made_run import MadeRun
+from made_run import MadeRun, assessed_once, write_many
 
 from damagenet.engine.merge import merged_buildings, write_merged
 from damagenet.engine.run_record import RunRecord, read_record, write_record
@@ -63,14 +63,16 @@ def costing(rows: int) -> Iterator[Cost]:
     yield cost
     cost.seconds = round(time.perf_counter() - wall, 2)
     cost.processor_s = round(time.process_time() - processor, 2)
-    cost.peak_mb = round(memory_mb("VmHWM") - before, 1)
+    cost.peak_mb = round(max(memory_mb("VmHWM") - before, 0), 1)
 
 
 def parts(folder: Path, rows: int) -> Cost:
-    """Write the parts of a run."""
+    """Make the buildings and write the parts of a run."""
+    first = assessed_once(folder)
     with costing(rows) as cost:
-        run = MadeRun.make(folder, rows)
-    cost.size_mb = round(sum(path.stat().st_size for path in run.part_paths()) / 1e6, 3)
+        write_many(folder, rows, first)
+    paths = MadeRun.read(folder).part_paths()
+    cost.size_mb = round(sum(path.stat().st_size for path in paths) / 1e6, 3)
     return cost
 
 
@@ -105,8 +107,8 @@ def table(folder: Path, rows: int, name: str) -> Cost:
 
 def page(folder: Path, rows: int) -> Cost:
     """Write the report page of one scene with all buildings."""
-    run = MadeRun.make(folder, rows, scene_rows=rows)
-    (assessment,) = run.assessments
+    write_many(folder, rows, assessed_once(folder), scene_rows=rows)
+    (assessment,) = MadeRun.read(folder).assessments
     with costing(rows) as cost:
         write_outputs(assessment, ("html",))
     cost.size_mb = round((assessment.folder / "report.html").stat().st_size / 1e6, 3)

@@ -29,28 +29,6 @@ class MadeRun:
     buildings: Buildings
 
     @classmethod
-    def make(cls, folder: Path, rows: int, *, scene_rows: int = SCENE_ROWS) -> "MadeRun":
-        """Assess a made scene once, and write its records again and again as other buildings.
-
-        Args:
-            folder: Where the scenes' folders lie; `small` is the real one.
-            rows: Buildings altogether.
-            scene_rows: Buildings of one scene.
-        """
-        made = make_scene(folder / "made.tif", size_px=PX)
-        options = AssessOptions(
-            model="harvey", device="cpu", buildings=made.buildings, format=("parquet",)
-        )
-        (first,) = assess_scenes([made.scene], folder, options).assessments
-        (records,) = first.parts()
-        buildings = _spread(read_buildings(made.buildings), records, rows)
-        buildings.frame.to_parquet(folder / BUILDINGS_FILE)
-        for number, start in enumerate(range(0, rows, scene_rows)):
-            own = buildings.frame.iloc[start : start + scene_rows]
-            _write_scene(first, folder / f"many-{number:04d}", records, own)
-        return cls.read(folder)
-
-    @classmethod
     def read(cls, folder: Path) -> "MadeRun":
         """Return the run that was made in a folder."""
         found = map(read_assessment, sorted(folder.glob("many-*")))
@@ -61,6 +39,33 @@ class MadeRun:
     def part_paths(self) -> list[Path]:
         """Return the parts of all scenes."""
         return [path for one in self.assessments for path in one.part_paths()]
+
+
+def assessed_once(folder: Path) -> Assessment:
+    """Return the assessment of a made scene with its houses, in a folder beside the many."""
+    made = make_scene(folder / "made.tif", size_px=PX)
+    options = AssessOptions(
+        model="harvey", device="cpu", buildings=made.buildings, format=("parquet",)
+    )
+    (first,) = assess_scenes([made.scene], folder, options).assessments
+    return first
+
+
+def write_many(folder: Path, rows: int, first: Assessment, *, scene_rows: int = SCENE_ROWS) -> None:
+    """Write the records of one assessment again and again, as those of other buildings.
+
+    Args:
+        folder: Where the scenes' folders and the buildings' file appear.
+        rows: Buildings altogether.
+        first: From `assessed_once`.
+        scene_rows: Buildings of one scene.
+    """
+    (records,) = first.parts()
+    buildings = _spread(read_buildings(first.options.buildings), records, rows)
+    buildings.frame.to_parquet(folder / BUILDINGS_FILE)
+    for number, start in enumerate(range(0, rows, scene_rows)):
+        own = buildings.frame.iloc[start : start + scene_rows]
+        _write_scene(first, folder / f"many-{number:04d}", records, own)
 
 
 def _spread(few: Buildings, records: gpd.GeoDataFrame, rows: int) -> Buildings:

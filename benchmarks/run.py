@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 from bench_machine import describe_machine
-from bench_page import page
+from bench_page import page, summary
 from bench_result import Report, Section, read_report
 from bench_sections import Benchmark, measure
 from bench_table import BENCHMARKS
@@ -25,7 +25,8 @@ from untrained import make_untrained
 
 from damagenet.errors import ConfigError
 
-RESULT = Path(__file__).parents[1] / "docs" / "benchmarks.json"
+ROOT = Path(__file__).parents[1]
+RESULT, TILES = ROOT / "docs" / "benchmarks.json", ROOT / "data" / "harvey"
 
 
 def bench(arguments: argparse.Namespace, folder: Path) -> Report:
@@ -79,8 +80,12 @@ def words_of(benchmark: Benchmark, arguments: argparse.Namespace, folder: Path) 
         "contenders": ",".join(arguments.contenders),
         "envs": arguments.envs,
     }
-    runs = (benchmark.repeats, str(arguments.runs)) if benchmark.repeats else ()
-    return (*(word.format_map(places) for word in benchmark.options), *runs)
+    words = [word.format_map(places) for word in benchmark.options]
+    if benchmark.repeats:
+        words += [benchmark.repeats, str(arguments.runs)]
+    if benchmark.tiles and arguments.tiles.exists():
+        words += ["--tiles", str(arguments.tiles)]
+    return tuple(words)
 
 
 def write(report: Report, out: Path) -> None:
@@ -99,6 +104,7 @@ def parsed() -> argparse.Namespace:
     )
     parser.add_argument("--contenders", default="", help=f"of {','.join(CONTENDERS)}")
     parser.add_argument("--envs", type=Path, default=Path("build/bench-envs"), help="their homes")
+    parser.add_argument("--tiles", type=Path, default=TILES, help="prepared Harvey tiles, for int8")
     parser.add_argument("--out", type=Path, default=RESULT, help="JSON; the page goes beside it")
     parser.add_argument("--smoke", action="store_true", help="does everything run: needs --out")
     parser.add_argument("--report-only", action="store_true", help="write the page from the JSON")
@@ -127,9 +133,8 @@ def main() -> None:
     except ConfigError as err:
         sys.exit(str(err))
     write(report, arguments.out)
+    print(summary(report))
     print(f"{arguments.out} and {arguments.out.with_suffix('.md')} are written", file=sys.stderr)
-    for name in report.failed:
-        print(f"failed: {name}", file=sys.stderr)
     sys.exit(1 if report.failed else 0)
 
 

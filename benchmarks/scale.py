@@ -18,6 +18,7 @@ from scale_figures import (
     TABLES,
     chips_per_core_s,
     codings,
+    gpu_chips_per_s,
     grown,
     multiply_adds,
     pages,
@@ -110,24 +111,28 @@ def cores(report: Report) -> Iterator[str]:
         yield f"| {network} | {rate:,.0f} | {once:,.1f} | {stored:,.0f} |"
 
 
-def gpus(_: Report) -> Iterator[str]:
-    """Yield what judging costs on a GPU, by an assumption that is told."""
+def gpus(report: Report) -> Iterator[str]:
+    """Yield what judging costs on a GPU: as measured, else by an assumption that is told."""
     there = coast()
-    operations = 2 * multiply_adds(DOCS / "architectures.json", "resnet18")
-    yield "| share of the peak (**assumed**) | chips/s | GPU-hours, area once | whole volume |"
+    yield "| chips/s of a GPU, ResNet-18 | chips/s | GPU-hours, area once | whole volume |"
     yield "|---|---:|---:|---:|"
-    for share in GPU_SHARES:
-        rate = share * GPU_FLOPS / operations
-        hours = (chips / rate / 3600 for chips in (there.once, there.stored))
-        once, stored = hours
-        yield f"| {share:.0%} | {rate:,.0f} | {once:.2f} | {stored:.1f} |"
+    rates = {f"{share:.0%} of the peak (**assumed**)": gpu_rate(share) for share in GPU_SHARES}
+    if measured := gpu_chips_per_s(report):
+        rates = {"measured, from a raster in memory": measured, **rates}
+    for words, rate in rates.items():
+        once, stored = (chips / rate / 3600 for chips in (there.once, there.stored))
+        yield f"| {words} | {rate:,.0f} | {once:.2f} | {stored:.1f} |"
+
+
+def gpu_rate(share: float) -> float:
+    """Return chips per second of a ResNet-18 at a share of the GPU's documented peak."""
+    return share * GPU_FLOPS / (2 * multiply_adds(DOCS / "architectures.json", "resnet18"))
 
 
 def reading(report: Report) -> Iterator[str]:
     """Yield what decoding costs, and how many cores feed a GPU or use up a line."""
     there = coast()
-    operations = 2 * multiply_adds(DOCS / "architectures.json", "resnet18")
-    slow = GPU_SHARES[0] * GPU_FLOPS / operations
+    slow = gpu_rate(GPU_SHARES[0])
     compact = chips_per_core_s(report, COMPACT)
     yield (
         "| file | kB a chip | chips/s that a core decodes | core-hours, area once | "

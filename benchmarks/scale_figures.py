@@ -67,6 +67,12 @@ def chips_per_core_s(report: Report, network: str) -> float | None:
     return chips / seconds if seconds and chips else None
 
 
+def gpu_chips_per_s(report: Report) -> float | None:
+    """Return chips per second of the pipeline on a GPU; None where there was none."""
+    gpu = report.section("gpu")
+    return gpu.median("pipeline", "chips/s") if gpu else None
+
+
 def codings(report: Report) -> list[Coding]:
     """Return every compression that was measured."""
     reading = _section(report, "reading")

@@ -95,8 +95,8 @@ def test_a_gpu_is_reckoned_from_its_peak_and_a_share_that_is_called_assumed(modu
     page = module("scale").filled(PLACES, made)
     rows = json.loads((FOLDER.parent / "docs" / "architectures.json").read_text())["rows"]
     (adds,) = [each["multiply_adds"] for each in rows if each["setting"] == "resnet18"]
-    assert row(page, "2%")[1] == f"{0.02 * 989e12 / (2 * adds):,.0f}"
-    assert "share of the peak (**assumed**)" in page
+    assert "measured, from a raster in memory" not in page
+    assert row(page, "2% of the peak (**assumed**)")[1] == f"{0.02 * 989e12 / (2 * adds):,.0f}"
 
 
 def test_a_page_without_a_place_or_a_result_without_a_section_is_refused(module, made):
