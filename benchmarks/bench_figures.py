@@ -24,25 +24,32 @@ NO_FIGURES = ("machine", "bar", "bars", "ratios")
 def measurements(figures: Mapping[str, object]) -> Iterator[Measurement]:
     """Yield every number of a benchmark's JSON by name, lists of numbers as runs.
 
-    A list of objects, or an object of objects, is a table: the words of each row, or its key, are
-    the row's name. Texts elsewhere and truth values are passed over.
+    A list of objects, or an object of objects or lists, is a table: the words of each row, or its
+    key, are the row's name, else its number. Texts elsewhere and truth values are passed over.
     """
     for key, value in figures.items():
         match value:
             case _ if key in NO_FIGURES:
                 continue
             case [Mapping(), *_]:
-                for row in value:
-                    words = [str(each) for each in row.values() if isinstance(each, str)]
-                    yield from _row(row, table=key, row=", ".join(words))
+                yield from _rows(value, table=key, row="")
             case Mapping() if any(isinstance(each, Mapping) for each in value.values()):
                 for name, row in value.items():
-                    if isinstance(row, Mapping):
-                        yield from _row(row, table=key, row=name)
+                    yield from _rows(row, table=key, row=name)
             case Mapping():
                 yield from _row(value, table=key, row=key.replace("_", " "))
             case _:
                 yield from _row({key: value}, table="", row="")
+
+
+def _rows(value: object, *, table: str, row: str) -> Iterator[Measurement]:
+    """Yield one row of an object, or one for each object of a list."""
+    if isinstance(value, Mapping):
+        yield from _row(value, table=table, row=row)
+    elif isinstance(value, list):
+        for number, each in enumerate(value, start=1):
+            words = [text for text in each.values() if isinstance(text, str)] or [str(number)]
+            yield from _row(each, table=table, row=", ".join(filter(None, [row, *words])))
 
 
 def _row(values: Mapping[str, object], *, table: str, row: str) -> Iterator[Measurement]:
@@ -82,5 +89,8 @@ def missing(figures: Mapping[str, object], bars: tuple[Bar, ...]) -> str:
 def _at(figures: Mapping[str, object], key: str) -> float | None:
     value: object = figures
     for part in key.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
+        if isinstance(value, list) and part.isdigit() and int(part) < len(value):
+            value = value[int(part)]
+        else:
+            value = value.get(part) if isinstance(value, Mapping) else None
     return value if _is_number(value) else None

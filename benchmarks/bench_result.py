@@ -75,7 +75,7 @@ class Bar(Settings):
     """A figure of a benchmark's JSON that is a ratio."""
 
     key: str
-    """Dotted path in the JSON."""
+    """Dotted path in the JSON; numbers count in lists."""
     words: str
     """What it is a ratio of."""
     bar: float | None = None

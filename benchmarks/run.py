@@ -11,8 +11,8 @@ programs take the threads that torch chooses.
 """
 
 import argparse
+import os
 import sys
-import tempfile
 from pathlib import Path
 
 from bench_machine import describe_machine
@@ -21,7 +21,6 @@ from bench_result import Report, Section, read_report
 from bench_sections import Benchmark, measure
 from bench_table import BENCHMARKS
 from contenders.environments import CONTENDERS
-from untrained import make_untrained
 
 from damagenet.errors import ConfigError
 
@@ -29,7 +28,7 @@ ROOT = Path(__file__).parents[1]
 RESULT, TILES = ROOT / "docs" / "benchmarks.json", ROOT / "data" / "harvey"
 
 
-def bench(arguments: argparse.Namespace, folder: Path) -> Report:
+def bench(arguments: argparse.Namespace) -> Report:
     """Run the chosen benchmarks and return the result, with earlier sections that were not chosen.
 
     Raises:
@@ -37,12 +36,10 @@ def bench(arguments: argparse.Namespace, folder: Path) -> Report:
     """
     machine = describe_machine()
     sections = {} if arguments.smoke else earlier(arguments.out, machine.processor)
-    if not arguments.smoke:
-        make_untrained("resnet18", folder / "resnet18")
     for name in chosen(arguments):
         benchmark = BENCHMARKS[name]
         print(f"{name}: {benchmark.title}", file=sys.stderr)
-        section = measure(benchmark, words_of(benchmark, arguments, folder), arguments.smoke)
+        section = measure(benchmark, words_of(benchmark, arguments), arguments.smoke)
         told = f"{name}: {section.status} in {section.seconds:.0f} s. {section.note}"
         print(told.strip(), file=sys.stderr)
         sections[name] = section
@@ -71,12 +68,12 @@ def earlier(out: Path, processor: str) -> dict[str, Section]:
     return {section.name: section for section in report.sections}
 
 
-def words_of(benchmark: Benchmark, arguments: argparse.Namespace, folder: Path) -> tuple[str, ...]:
+def words_of(benchmark: Benchmark, arguments: argparse.Namespace) -> tuple[str, ...]:
     """Return the command line of a benchmark."""
     if arguments.smoke:
         return benchmark.smoke or ()
     places = {
-        "resnet18": folder / "resnet18",
+        "scenes": Path(os.environ.get("DAMAGENET_DATA", "../shared/data")) / "scenes",
         "contenders": ",".join(arguments.contenders),
         "envs": arguments.envs,
     }
@@ -125,11 +122,7 @@ def main() -> None:
     """Measure, write, and exit with 1 where a section failed or a bar was missed."""
     arguments = parsed()
     try:
-        if arguments.report_only:
-            report = read_report(arguments.out)
-        else:
-            with tempfile.TemporaryDirectory() as folder:
-                report = bench(arguments, Path(folder))
+        report = read_report(arguments.out) if arguments.report_only else bench(arguments)
     except ConfigError as err:
         sys.exit(str(err))
     write(report, arguments.out)

@@ -222,3 +222,28 @@ def test_a_contender_tells_where_its_chips_lie_and_is_kept_out_if_it_differs(mod
             asked.run(17)
         with pytest.raises(asked_module.ContenderFailedError, match="differ from ours by up to"):
             work.difference(asked, predictor, work.chips_of(scene))
+
+
+def test_tables_inside_a_benchmarks_json_become_rows(module):
+    figures = module("bench_figures")
+    found = {
+        "machine": {"cores": 2},
+        "passed": True,
+        "harvey": {
+            "costs": {"ratio_wall": 2.25, "seconds": {"chips": [[1, 2]]}},
+            "differences": [{"scene": "a.tif", "mean": 0.01}, {"scene": "b.tif", "mean": 0.03}],
+        },
+        "curve": [{"side_px": 60_000, "peak_mb": 12.5, "passed": True, "pays_from": None}],
+    }
+    rows = [(e.table, e.row, e.name, e.unit, e.median) for e in figures.measurements(found)]
+    assert rows == [
+        ("harvey", "costs", "ratio wall", "", 2.25),
+        ("harvey", "differences, a.tif", "mean", "", 0.01),
+        ("harvey", "differences, b.tif", "mean", "", 0.03),
+        ("curve", "1", "side", "px", 60_000),
+        ("curve", "1", "peak", "MB", 12.5),
+    ]
+    bar = module("bench_result").Bar(key="harvey.differences.1.mean", words="second", bar=0.02)
+    (ratio,) = figures.ratios(found, (bar,))
+    assert ratio.value == 0.03
+    assert figures.missing(found, (bar.model_copy(update={"key": "harvey.differences.2.mean"}),))
