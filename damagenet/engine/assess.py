@@ -124,15 +124,18 @@ def assess_opened(
     work = plan_work(scene, card.chip, options, inputs.buildings)
     pre = find_pre(scene, options)
     hashes = inputs.hashes.model_copy(update={"pre": None if pre is None else pre.sha256})
-    key = AssessmentKey.of(scene_sha256(scene.path), card, options, hashes)
+    key = AssessmentKey.of(
+        scene_sha256(scene.path), card, options, hashes, acquired=inputs.acquired
+    )
     open_parts(folder, key, resume=options.resume, overwrite=options.overwrite)
     known = read_assessment(folder)
     if known is not None and finished_parts(folder, known.parts_written) == known.parts_written:
-        return known.model_copy(update={"options": options, "card": card})
+        return known.model_copy(update={"options": options, "card": card}).of_item(inputs.item)
     with whole_or_none(folder), opened_pictures(scene, options, card, pre) as seen:
         maker = piece_maker(seen, work, options, predictor, inputs)
         _make_parts(maker, folder, listener)
     assessment = _assessment(maker, seen, folder, options, key=key, started=started)
+    assessment = assessment.of_item(inputs.item)
     with appears(folder / ASSESSMENT_FILE) as path:
         path.write_text(assessment.model_dump_json(indent=2), encoding="utf-8")
     return assessment
@@ -175,7 +178,7 @@ def piece_maker(
 ) -> PieceMaker:
     """Return what the pieces of open pictures are made with."""
     pictures, card = seen.pictures, predictor.bundle.card
-    acquired = pictures.scene.acquired or acquired_text(options.acquired)
+    acquired = inputs.acquired or pictures.scene.acquired or acquired_text(options.acquired)
     return PieceMaker(
         pictures=pictures,
         work=work,

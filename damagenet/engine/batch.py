@@ -3,11 +3,11 @@
 import csv
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from damagenet.assessment import Assessment
+from damagenet.assessment import Assessment, SourceItem
 from damagenet.bundle import load_bundle, model_id
 from damagenet.engine.assess import (
     Listener,
@@ -51,6 +51,7 @@ def assess_scenes(
     options: AssessOptions,
     *,
     command: str = "",
+    items: Mapping[Path, SourceItem | None] | None = None,
     predictor: Predictor | None = None,
     progress: Callable[[RunProgress], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
@@ -62,6 +63,7 @@ def assess_scenes(
         out: Folder of the run; one with earlier runs is added to.
         options: Options of the run.
         command: The command line, for `run.json`.
+        items: The STAC Items that led to scenes; see `scene_list.find_with_items`.
         predictor: The model of the options, where it is loaded already.
         progress: Called after every piece.
         cancelled: Asked before every piece.
@@ -83,7 +85,8 @@ def assess_scenes(
             options=options,
             predictor=predictor,
             inputs=inputs,
-            names=folder_names(scenes, record.folders()),
+            names=folder_names(scenes, record.folders(), items),
+            items=items or {},
             cancelled=cancelled,
         )
         with RunLog(out, record, _new_run(options, predictor, inputs, command)) as log:
@@ -109,6 +112,7 @@ class _Runner:
     predictor: Predictor
     inputs: Inputs
     names: dict[Path, str]
+    items: Mapping[Path, SourceItem | None]
     cancelled: Callable[[], bool] | None
 
     def assess(self, path: Path, progress: Callable[[Progress], None] | None) -> Assessment:
@@ -120,7 +124,7 @@ class _Runner:
                 self.out / self.names[path],
                 self.options,
                 self.predictor,
-                inputs=self.inputs,
+                inputs=replace(self.inputs, item=self.items.get(path)),
                 listener=listener,
             )
             ruled_out = cannot_write(assessment.crs, self.options.format)

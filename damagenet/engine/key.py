@@ -14,7 +14,9 @@ from damagenet.options import AssessOptions
 RECORDS_VERSION = 1
 """Raised when the same inputs would give other records."""
 
-HOW_NOT_WHAT = frozenset({"format", "device", "batch_size", "on_error", "resume", "overwrite"})
+HOW_NOT_WHAT = frozenset(
+    {"format", "device", "batch_size", "on_error", "resume", "overwrite", "allow_url", "asset"}
+)
 """Options that change how an assessment is made and written, not its records (beyond 1e-5)."""
 
 HASHED = frozenset({"buildings", "exclude", "pre", "model"})
@@ -77,14 +79,25 @@ class AssessmentKey(Settings):
 
     @classmethod
     def of(
-        cls, scene_sha256: str, card: Card, options: AssessOptions, inputs: InputHashes
+        cls,
+        scene_sha256: str,
+        card: Card,
+        options: AssessOptions,
+        inputs: InputHashes,
+        *,
+        acquired: str = "",
     ) -> "AssessmentKey":
-        """Return the key of an assessment that is about to start."""
+        """Return the key of an assessment that is about to start.
+
+        Args:
+            acquired: When the scene was taken, as its STAC Item says; it stands over the option.
+        """
+        given = {"acquired": acquired} if acquired else {}
         return cls(
             scene=scene_sha256,
             model=values_sha256(_model_values(card, options)),
             inputs=inputs,
-            options=_option_values(options),
+            options=_option_values(options) | given,
         )
 
     @property
