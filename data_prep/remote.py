@@ -84,8 +84,8 @@ def require_allowed(path: RemotePath, allow_url: Sequence[str]) -> None:
     if not is_allowed(path.address, allow_url):
         beginning = str(path).rpartition("/")[0]
         raise SceneError(
-            f"{path} is an address, which is not read unasked: pass --allow-url {beginning}/ if "
-            "you trust it, or download the file"
+            f"{path} is an address, which is not read unasked: name it to `damagenet assess` or "
+            f"`inspect` with --allow-url {beginning}/ if you trust it, else download the file"
         )
 
 

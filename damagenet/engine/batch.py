@@ -16,6 +16,7 @@ from damagenet.engine.assess import (
     check_options,
 )
 from damagenet.engine.before import scene_options
+from damagenet.engine.catalog import write_run_catalog
 from damagenet.engine.disagreement import count_disagreement, show_disagreement
 from damagenet.engine.inputs import Inputs, read_inputs
 from damagenet.engine.out_folder import only_run, usable_folder
@@ -93,6 +94,7 @@ def assess_scenes(
             assessments = list(_assess_each(scenes, runner, log, progress))
         table = write_run_table(out, log.record, options, inputs)
         told = _compare(out, table, inputs, log)
+        write_run_catalog(out, log.record, assessments)
         _write_failures(out, log.run.failed)
     return RunResult(
         out=out,
