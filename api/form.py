@@ -26,6 +26,8 @@ ROLES: dict[Role, str] = {
 
 NOT_OFFERED = {
     "allow_driver",
+    "allow_url",
+    "asset",
     "buildings",
     "device",
     "engine",

@@ -11,6 +11,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 
+from damagenet.addresses import is_address, parse_prefix
 from damagenet.config import Settings
 
 Format = Literal["gpkg", "geojson", "parquet", "csv", "cog", "html"]
@@ -74,18 +75,34 @@ def _known_device(value: str) -> str:
 Device = Annotated[str, AfterValidator(_known_device)]
 
 
+def _as_prefixes(values: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(str(parse_prefix(value)) for value in values)
+
+
+AllowedUrls = Annotated[tuple[str, ...], CommaSeparated, AfterValidator(_as_prefixes)]
+
+
+def _no_address(path: Path | None) -> Path | None:
+    if path is not None and is_address(str(path)):
+        raise ValueError("only scenes are read from addresses: download it")
+    return path
+
+
+LocalFile = Annotated[Path | None, AfterValidator(_no_address)]
+
+
 class AssessOptions(Settings):
     """How scenes are assessed; frozen, complete, and written into `run.json`."""
 
-    buildings: Path | None = None
+    buildings: LocalFile = None
     """File of buildings (polygons or points); without one, the scene is cut into grid cells."""
     id_field: str | None = None
     """Column of --buildings with unique ids; without one uid, id or fid, else the row number."""
-    exclude: Path | None = None
+    exclude: LocalFile = None
     """Polygons or a raster mask of what hides the ground (clouds); such units become obscured."""
     clouds: Literal["check", "ignore"] = "check"
     """Look for cloud, thick haze and blown-out pixels; units they hide become obscured."""
-    pre: Path | None = None
+    pre: LocalFile = None
     """Picture of the same ground before the storm, for models that compare two; of a folder of
     such, each scene takes the one that reaches over most of it."""
     stride: Annotated[float | None, Field(gt=0)] = None
@@ -113,6 +130,11 @@ class AssessOptions(Settings):
     """Assess scenes coarser than 3 m, marking every verdict forced-coarse."""
     allow_driver: Annotated[tuple[str, ...], CommaSeparated] = ()
     """GDAL drivers to open beside GeoTIFF, PNG and JPEG, by name, as in VRT."""
+    allow_url: AllowedUrls = ()
+    """Addresses that scenes may be read from, with all that lies below them, as in
+    https://example.org/harvey/ or s3://bucket/; without any, none is."""
+    asset: str | None = None
+    """Asset of STAC Items that is the scene; without one, the GeoTIFF whose role says so."""
     format: Annotated[tuple[Format, ...], CommaSeparated] = ("gpkg", "geojson", "cog", "html")
     """Files to write: gpkg, geojson, parquet, csv, cog, html."""
     device: Device = "auto"

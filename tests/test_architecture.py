@@ -14,6 +14,7 @@ ROOMS = ("damagenet", "data_prep", "models", "api")
 VOCABULARY = {
     f"damagenet.{name}"
     for name in (
+        "addresses",
         "errors",
         "labels",
         "config",

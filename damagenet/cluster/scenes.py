@@ -61,6 +61,7 @@ class OpenScene:
             scene=self.file,
             pre=self.pre,
             shift=self.underway.seen.pictures.shift,
+            acquired=self.underway.acquired,
         )
 
 

@@ -81,6 +81,7 @@ class Share:
         scene: The scene's file.
         pre: The picture before it.
         shift: How far that lies off.
+        acquired: When the scene was taken, ISO 8601 or empty.
     """
 
     number: int
@@ -89,6 +90,7 @@ class Share:
     scene: SeenFile
     pre: SeenFile | None
     shift: Shift | None
+    acquired: str
 
 
 def cut_of(work: Work, pieces: Sequence[int]) -> Cut:
@@ -147,7 +149,9 @@ class Worker:
             self._scene = share.scene
         work = self._work(share, self._pictures.scene)
         seen = Seen(pictures=self._pictures)
-        return piece_maker(seen, work, self._options, self._predictor, self._inputs)
+        return piece_maker(
+            seen, work, self._options, self._predictor, self._inputs, acquired=share.acquired
+        )
 
     def _work(self, share: Share, scene: Scene) -> Work:
         if isinstance(share.cut, BuildingWork):

@@ -97,7 +97,9 @@ def begun(
     work = plan_work(scene, card.chip, options, inputs.buildings)
     pre = find_pre(scene, options)
     hashes = inputs.hashes.model_copy(update={"pre": None if pre is None else pre.sha256})
-    key = AssessmentKey.of(scene_sha256(scene.path), card, options, hashes)
+    key = AssessmentKey.of(
+        scene_sha256(scene.path), card, options, hashes, acquired=inputs.acquired
+    )
     open_parts(folder, key, resume=options.resume, overwrite=options.overwrite)
     known = finished_assessment(folder)
     file = None if known else pre  # a finished scene needs no second picture
@@ -109,7 +111,8 @@ def begun(
             key=key,
             options=options,
             card=card,
-            acquired=scene.acquired or acquired_text(options.acquired),
+            acquired=inputs.acquired or scene.acquired or acquired_text(options.acquired),
+            item=inputs.item,
             known=known,
             started=started,
             progress=progress,
@@ -159,11 +162,25 @@ def acquired_text(given: dt.datetime | dt.date | None) -> str:
 
 
 def piece_maker(
-    seen: Seen, work: Work, options: AssessOptions, predictor: Predictor, inputs: Inputs
+    seen: Seen,
+    work: Work,
+    options: AssessOptions,
+    predictor: Predictor,
+    inputs: Inputs,
+    *,
+    acquired: str = "",
 ) -> PieceMaker:
-    """Return what the pieces of open pictures are made with."""
+    """Return what the pieces of open pictures are made with.
+
+    Args:
+        seen: The open pictures.
+        work: The pieces.
+        options: Of the assessment.
+        predictor: The model, on its device.
+        inputs: What is taken beside the scene.
+        acquired: When the scene was taken, for the records: ISO 8601, or empty.
+    """
     pictures, card = seen.pictures, predictor.bundle.card
-    acquired = pictures.scene.acquired or acquired_text(options.acquired)
     return PieceMaker(
         pictures=pictures,
         work=work,
@@ -189,7 +206,14 @@ def make_parts(
     """
     if not underway.missing:
         return
-    maker = piece_maker(underway.seen, underway.work, underway.options, predictor, inputs)
+    maker = piece_maker(
+        underway.seen,
+        underway.work,
+        underway.options,
+        predictor,
+        inputs,
+        acquired=underway.acquired,
+    )
     with closing(maker.tables(underway.missing)) as tables:
         for number in underway.missing:
             stop_if_asked(underway.scene.path, cancelled)

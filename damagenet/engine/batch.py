@@ -3,15 +3,16 @@
 import csv
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from damagenet.assessment import Assessment
+from damagenet.assessment import Assessment, SourceItem
 from damagenet.bundle import Bundle, load_bundle, model_id
 from damagenet.card import Card
 from damagenet.engine.assess import check_options, make_parts
+from damagenet.engine.catalog import write_run_catalog
 from damagenet.engine.disagreement import count_disagreement, show_disagreement
 from damagenet.engine.inputs import Inputs, read_inputs
 from damagenet.engine.out_folder import only_run, usable_folder
@@ -44,6 +45,7 @@ def assess_scenes(
     options: AssessOptions,
     *,
     command: str = "",
+    items: Mapping[Path, SourceItem | None] | None = None,
     predictor: Predictor | None = None,
     progress: Callable[[RunProgress], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
@@ -55,6 +57,7 @@ def assess_scenes(
         out: Folder of the run; one with earlier runs is added to.
         options: Options of the run.
         command: The command line, for `run.json`.
+        items: The STAC Items that led to scenes; see `scene_list.find_with_items`.
         predictor: The model of the options, where it is loaded already.
         progress: Called after every piece.
         cancelled: Asked before every piece.
@@ -78,7 +81,8 @@ def assess_scenes(
             runner = Runner(
                 scenes=scenes,
                 out=out,
-                names=folder_names(scenes, record.folders()),
+                names=folder_names(scenes, record.folders(), items),
+                items=items or {},
                 options=options,
                 card=bundle.card,
                 inputs=inputs,
@@ -89,6 +93,7 @@ def assess_scenes(
             assessments = list(engine.assess(runner))
         table = write_run_table(out, log.record, options, inputs)
         told = _compare(out, table, inputs, log)
+        write_run_catalog(out, log.record, assessments)
         _write_failures(out, log.run.failed)
     return RunResult(
         out=out,

@@ -16,6 +16,8 @@ RECORDS_VERSION = 1
 
 HOW_NOT_WHAT = frozenset(
     {
+        "allow_url",
+        "asset",
         "batch_size",
         "device",
         "engine",
@@ -88,14 +90,25 @@ class AssessmentKey(Settings):
 
     @classmethod
     def of(
-        cls, scene_sha256: str, card: Card, options: AssessOptions, inputs: InputHashes
+        cls,
+        scene_sha256: str,
+        card: Card,
+        options: AssessOptions,
+        inputs: InputHashes,
+        *,
+        acquired: str = "",
     ) -> "AssessmentKey":
-        """Return the key of an assessment that is about to start."""
+        """Return the key of an assessment that is about to start.
+
+        Args:
+            acquired: When the scene was taken, as its STAC Item says; it stands over the option.
+        """
+        given = {"acquired": acquired} if acquired else {}
         return cls(
             scene=scene_sha256,
             model=values_sha256(_model_values(card, options)),
             inputs=inputs,
-            options=_option_values(options),
+            options=_option_values(options) | given,
         )
 
     @property

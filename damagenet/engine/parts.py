@@ -26,7 +26,7 @@ from damagenet.outputs.atomic import appears
 
 KEY_FILE = "key.json"
 
-OURS = ("damage.*", "report.html", "summary.json", ASSESSMENT_FILE)
+OURS = ("damage.*", "report.html", "summary.json", "item.json", ASSESSMENT_FILE)
 """What damagenet writes into a scene's folder beside the parts."""
 
 

@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import Field, ValidationError
 
 from damagenet import __version__
+from damagenet.addresses import ScenePath
 from damagenet.assessment import Counts
 from damagenet.config import Settings
 from damagenet.engine.key import InputHashes
@@ -27,7 +28,7 @@ SHAPING_PACKAGES = ("geopandas", "numpy", "pyarrow", "rasterio", "torch")
 class SceneRun(Settings):
     """One scene in one run."""
 
-    path: Path
+    path: ScenePath
     folder: str
     """Name of its folder below the run's folder."""
     status: Literal["ok", "failed"]

@@ -1,12 +1,12 @@
 """What all scenes of a run have in common, and what is done before and after their pieces."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from damagenet.assessment import Assessment
+from damagenet.assessment import Assessment, SourceItem
 from damagenet.bundle import Bundle
 from damagenet.card import Card
 from damagenet.engine.assess import begun
@@ -35,6 +35,7 @@ class Runner:
         scenes: All of them, in order; their numbers count from 1.
         out: Folder of the run.
         names: Names of the scenes' folders in it.
+        items: The STAC Items that led to scenes.
         options: Of the run.
         card: The model's.
         inputs: What is read beside the scenes.
@@ -46,6 +47,7 @@ class Runner:
     scenes: Sequence[Path]
     out: Path
     names: dict[Path, str]
+    items: Mapping[Path, SourceItem | None]
     options: AssessOptions
     card: Card
     inputs: Inputs
@@ -68,7 +70,7 @@ class Runner:
                 self.out / self.names[path],
                 self.options,
                 self.card,
-                inputs=self.inputs,
+                inputs=replace(self.inputs, item=self.items.get(path)),
                 progress=self._numbered(number),
             ) as underway,
         ):

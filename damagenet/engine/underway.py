@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from damagenet.assessment import ASSESSMENT_FILE, Assessment, SceneInfo
+from damagenet.assessment import ASSESSMENT_FILE, Assessment, SceneInfo, SourceItem
 from damagenet.card import Card
 from damagenet.engine.before import Seen
 from damagenet.engine.key import AssessmentKey
@@ -38,6 +38,7 @@ class Underway:
         options: Of the assessment.
         card: The model's.
         acquired: When the scene was taken, ISO 8601 or empty.
+        item: The STAC Item that led to the scene.
         known: The assessment, where an earlier run has finished it.
         started: When planning began, by `time.perf_counter`.
         progress: Called at once, and after every part.
@@ -51,6 +52,7 @@ class Underway:
     options: AssessOptions
     card: Card
     acquired: str
+    item: SourceItem | None
     known: Assessment | None
     started: float
     progress: Callable[[Progress], None] | None
@@ -94,10 +96,11 @@ class Underway:
             OutputError: If it cannot be written.
         """
         if self.known is not None:
-            return self.known.model_copy(update={"options": self.options, "card": self.card})
+            known = self.known.model_copy(update={"options": self.options, "card": self.card})
+            return known.of_item(self.item)
         if self.work.kind is Kind.CELL and not any_records(self.folder, len(self.work.sizes)):
             raise SceneError(nothing_valid(self.scene.path))
-        assessment = self._assessment()
+        assessment = self._assessment().of_item(self.item)
         with appears(self.folder / ASSESSMENT_FILE) as path:
             path.write_text(assessment.model_dump_json(indent=2), encoding="utf-8")
         return assessment
