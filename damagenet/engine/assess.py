@@ -8,12 +8,13 @@ import datetime as dt
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from damagenet.assessment import ASSESSMENT_FILE, Assessment, SceneInfo
 from damagenet.card import Card
 from damagenet.engine.before import Seen, find_pre, opened_pictures, scene_options
+from damagenet.engine.by_place import forget_places, making_folder, put_in_order
 from damagenet.engine.fingerprints import scene_sha256
 from damagenet.engine.inputs import Inputs
 from damagenet.engine.judging import Judge
@@ -21,15 +22,15 @@ from damagenet.engine.key import AssessmentKey, InputHashes
 from damagenet.engine.parts import (
     any_records,
     count_records,
+    finished,
     finished_parts,
     mean_distance,
     open_parts,
-    read_assessment,
     whole_or_none,
     write_part,
 )
 from damagenet.engine.pieces import PieceMaker
-from damagenet.engine.work import Work, plan_work, wkt
+from damagenet.engine.work import Work, by_place, cut_sha256, plan_work, wkt
 from damagenet.errors import CancelledError, ConfigError, SceneError
 from damagenet.inference import Predictor
 from damagenet.labels import Kind
@@ -49,7 +50,8 @@ class Progress:
         scene: The scene's file.
         units_done: Units that are on disk, those of an earlier run included.
         units_total: All units of the scene, empty grid cells included.
-        units_kept: Units that an earlier run had finished.
+        units_kept: Units that were done before this run began: those that an earlier one had
+            finished, and cells where the file stores nothing.
         seconds: Wall time since the first piece of this run started.
     """
 
@@ -125,16 +127,21 @@ def assess_opened(
     pre = find_pre(scene, options)
     hashes = inputs.hashes.model_copy(update={"pre": None if pre is None else pre.sha256})
     key = AssessmentKey.of(scene_sha256(scene.path), card, options, hashes)
-    open_parts(folder, key, resume=options.resume, overwrite=options.overwrite)
-    known = read_assessment(folder)
-    if known is not None and finished_parts(folder, known.parts_written) == known.parts_written:
+    placed = by_place(work, scene.reading_order)
+    cut = cut_sha256(placed)
+    open_parts(folder, key, cut=cut, resume=options.resume, overwrite=options.overwrite)
+    known = finished(folder)
+    if known is not None:
         return known.model_copy(update={"options": options, "card": card})
     with whole_or_none(folder), opened_pictures(scene, options, card, pre) as seen:
-        maker = piece_maker(seen, work, options, predictor, inputs)
-        _make_parts(maker, folder, listener)
+        maker = piece_maker(seen, placed, options, predictor, inputs)
+        _make_parts(maker, making_folder(folder, work, placed), listener)
+        put_in_order(folder, work, placed)
+    maker = replace(maker, work=work)
     assessment = _assessment(maker, seen, folder, options, key=key, started=started)
     with appears(folder / ASSESSMENT_FILE) as path:
         path.write_text(assessment.model_dump_json(indent=2), encoding="utf-8")
+    forget_places(folder)
     return assessment
 
 
@@ -189,7 +196,8 @@ def piece_maker(
 def _make_parts(maker: PieceMaker, folder: Path, listener: Listener) -> None:
     sizes, started = maker.work.sizes, time.perf_counter()
     first = finished_parts(folder, len(sizes))
-    done, kept, total = sum(sizes[:first]), sum(sizes[:first]), sum(sizes)
+    total = maker.work.count
+    done = kept = sum(sizes[:first]) + total - sum(sizes)
 
     def tell() -> None:
         if listener.progress is not None:
@@ -242,7 +250,7 @@ def _assessment(
         attributes=work.attributes,
         card=card,
         options=options,
-        counts=count_records(folder, len(work.sizes), units=sum(work.sizes)),
+        counts=count_records(folder, len(work.sizes), units=work.count),
         key=key.sha256,
         parts_written=len(work.sizes),
         seconds=round(time.perf_counter() - started, 3),
@@ -280,6 +288,6 @@ def _warnings(maker: PieceMaker) -> tuple[str, ...]:
     found = list(maker.pictures.scene.warnings)
     if not maker.judge.acquired:
         found.append("nobody says when the scene was taken: pass --acquired DATE")
-    if maker.work.kind is Kind.BUILDING and not sum(maker.work.sizes):
+    if maker.work.kind is Kind.BUILDING and not maker.work.count:
         found.append("none of the buildings touches this scene")
     return tuple(found)
