@@ -17,8 +17,8 @@ from api.map_index import Placing
 from api.maptiles import MERCATOR
 from damagenet.errors import OutputError
 from damagenet.outputs.atomic import appears, unwritable
-from data_prep.chips import Box
 from data_prep.opening import GDAL_ERRORS
+from data_prep.reads import Box
 from data_prep.scene import Scene
 from data_prep.truncation import find_truncation
 

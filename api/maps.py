@@ -22,8 +22,8 @@ from damagenet.engine.parts import read_assessment
 from damagenet.engine.run_record import read_record
 from damagenet.errors import OutputError
 from damagenet.outputs.atomic import appears
-from data_prep.chips import Box
 from data_prep.pairing import Pictures, crs_offset, open_pre
+from data_prep.reads import Box
 from data_prep.scene import Scene
 
 GAP_M = 50.0

@@ -8,7 +8,7 @@ from affine import Affine
 from rasterio.windows import Window
 
 from damagenet.assessment import Shift
-from data_prep.chips import Chips
+from data_prep.chips import Chips, RawChips
 from data_prep.north_up import PixelGrid
 from data_prep.scene import Scene, SceneOptions
 
@@ -43,11 +43,30 @@ class Pictures:
         Raises:
             SceneError: If one of the files turns out to be damaged there.
         """
-        after = self.scene.read_chips(windows, size_px=size_px)
+        return self.read_raw(windows, size_px=size_px).cut()
+
+    def read_raw(self, windows: Sequence[Window], *, size_px: int) -> "RawPictures":
+        """Read the pixels that chips are cut out of in another thread; else as `read_chips`."""
+        after = self.scene.read_raw(windows, size_px=size_px)
         if self.pre is None:
-            return after
+            return RawPictures(after=after)
         there = _other_windows(windows, self.scene, self.pre, crs_offset(self.shift, self.scene))
-        before = self.pre.read_chips(there, size_px=size_px)
+        return RawPictures(after=after, before=self.pre.read_raw(there, size_px=size_px))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawPictures:
+    """The pixels of the same windows in one picture, or in both."""
+
+    after: RawChips
+    before: RawChips | None = None
+
+    def cut(self) -> Chips:
+        """Return the chips, one image per picture."""
+        after = self.after.cut()
+        if self.before is None:
+            return after
+        before = self.before.cut()
         images, valid = (*after.images, *before.images), after.valid & before.valid
         if not valid.all():
             images = tuple(image * valid[:, None] for image in images)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 
@@ -16,11 +17,14 @@ from damagenet.card import ChipGround
 from damagenet.errors import SceneError
 from data_prep.acquired import acquisition_time
 from data_prep.bands import choose_bands
-from data_prep.chips import Chips, cut_chips
+from data_prep.chips import Chips, RawChips
 from data_prep.ground import pixel_metres, to_crs
 from data_prep.north_up import NorthUp, PixelGrid, north_up
 from data_prep.opening import gdal_session, open_raster
 from data_prep.pixels import PixelSource
+from data_prep.reading_order import ReadingOrder, is_row_wise
+from data_prep.reads import Box, footprint, read_windows
+from data_prep.stored import StoredBlocks, stored_blocks
 from data_prep.survey import decimated, decimated_size, scene_scale, valid_share
 
 COARSE_M = 3.0
@@ -170,10 +174,53 @@ class Scene:
         Raises:
             SceneError: If the file turns out to be damaged there.
         """
+        return self.read_raw(windows, size_px=size_px).cut()
+
+    def read_raw(self, windows: Sequence[Window], *, size_px: int) -> RawChips:
+        """Read the pixels that chips are cut out of in another thread; else as `read_chips`."""
         with gdal_session(self.path):
-            return cut_chips(
-                self._source, windows, size_px=size_px, width=self.width, height=self.height
+            reads = read_windows(
+                self._source,
+                windows,
+                size_px=size_px,
+                raster=self._raster,
+                row_wise=self.row_wise,
+                stored=self._stored,
             )
+        return RawChips(windows=windows, reads=reads, size_px=size_px, raster=self._raster)
+
+    def surely_empty(self, first: Window, last: Window, *, size_px: int) -> bool:
+        """Return whether the file stores nothing in all chips from one window to another.
+
+        No pixel is read for it; False where the file does not say.
+
+        Args:
+            first: The north-western window of a block of them.
+            last: The south-eastern one.
+            size_px: Side of a chip in pixels.
+        """
+        around = footprint(first, size_px).union(footprint(last, size_px))
+        stored, inside = self._stored, around.intersection(self._raster)
+        return stored is not None and not stored.any_in(inside.window())
+
+    @cached_property
+    def _stored(self) -> StoredBlocks | None:
+        with gdal_session(self.path):
+            return stored_blocks(self._grid.dataset, self._source.choice)
+
+    @property
+    def _raster(self) -> Box:
+        return Box(0, 0, self.width, self.height)
+
+    @property
+    def row_wise(self) -> bool:
+        """True where the file is decoded in whole rows, from top to bottom."""
+        return is_row_wise(self._grid.dataset)
+
+    @property
+    def reading_order(self) -> ReadingOrder:
+        """In what order windows are read so that each block is decoded once."""
+        return ReadingOrder.of(self._grid.dataset)
 
     def valid_share(self) -> float:
         """Return the share of pixels with a picture, 0..1, from a decimated scene or a sample.

@@ -157,7 +157,9 @@ class Grid:
 
     def pieces(self, max_windows: int = 512) -> list[GridPiece]:
         """Cut the grid into blocks of at most `max_windows` cells, the same for the same grid."""
-        across = min(PIECE_COLUMNS, max_windows, self.columns)
+        # A file of whole rows would decode them anew for every piece beside another.
+        widest = max_windows if self.scene.row_wise else PIECE_COLUMNS
+        across = min(widest, max_windows, self.columns)
         down = max(1, max_windows // across)
         corners = [
             (row, column)
@@ -174,6 +176,17 @@ class Grid:
             )
             for number, (row, column) in enumerate(corners)
         ]
+
+    def surely_empty(self, piece: GridPiece, *, size_px: int) -> bool:
+        """Return whether the file stores nothing under a piece; False where it does not say."""
+        first = self._window(piece.first_row, piece.first_column)
+        last = self._window(piece.last_row - 1, piece.last_column - 1)
+        return self.scene.surely_empty(first, last, size_px=size_px)
+
+    def _window(self, row: int, column: int) -> Window:
+        return self.chip.around(
+            (column + 0.5) * self.cell_width_px, (row + 0.5) * self.cell_height_px
+        )
 
     def units(self, piece: GridPiece) -> list[Unit]:
         """Return the cells of a piece, row by row."""

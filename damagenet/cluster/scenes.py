@@ -57,7 +57,7 @@ class OpenScene:
         return Share(
             number=number,
             pieces=pieces,
-            cut=cut_of(self.underway.work, pieces),
+            cut=cut_of(self.underway.placed, pieces),
             scene=self.file,
             pre=self.pre,
             shift=self.underway.seen.pictures.shift,

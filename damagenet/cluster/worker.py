@@ -119,6 +119,7 @@ class Worker:
         self._opened = ExitStack()
         self._pictures: Pictures | None = None
         self._scene: SeenFile | None = None
+        self._cells: CellWork | None = None
 
     def ready(self) -> dict[str, str] | DamageNetError:
         """Load the model; return the versions of what shapes results, or why it cannot."""
@@ -143,7 +144,7 @@ class Worker:
     def _maker_of(self, share: Share) -> PieceMaker:
         """Return what makes the pieces of a share; the last scene stays open."""
         if self._pictures is None or self._scene != share.scene:
-            self._pictures = None
+            self._pictures = self._cells = None
             self._opened.close()
             self._pictures = self._opened.enter_context(self._open(share))
             self._scene = share.scene
@@ -156,8 +157,10 @@ class Worker:
     def _work(self, share: Share, scene: Scene) -> Work:
         if isinstance(share.cut, BuildingWork):
             return share.cut
-        work = plan_work(scene, self._bundle.card.chip, self._options, None)
-        return replace(cast("CellWork", work), pieces=share.cut)  # as there are no buildings
+        if self._cells is None:  # planned once: a large grid takes a while
+            cells = plan_work(scene, self._bundle.card.chip, self._options, None)
+            self._cells = cast("CellWork", cells)  # as there are no buildings
+        return replace(self._cells, pieces=share.cut)
 
     @contextmanager
     def _open(self, share: Share) -> Iterator[Pictures]:

@@ -21,7 +21,7 @@ from damagenet.engine.parts import finished_assessment, open_parts, part_bytes, 
 from damagenet.engine.pieces import PieceMaker
 from damagenet.engine.progress import Progress
 from damagenet.engine.underway import Underway
-from damagenet.engine.work import Work, plan_work
+from damagenet.engine.work import Work, by_place, cut_sha256, plan_work
 from damagenet.errors import CancelledError, ConfigError
 from damagenet.inference import Predictor
 from damagenet.options import AssessOptions
@@ -100,13 +100,16 @@ def begun(
     key = AssessmentKey.of(
         scene_sha256(scene.path), card, options, hashes, acquired=inputs.acquired
     )
-    open_parts(folder, key, resume=options.resume, overwrite=options.overwrite)
+    placed = by_place(work, scene.reading_order)
+    cut = cut_sha256(placed)
+    open_parts(folder, key, cut=cut, resume=options.resume, overwrite=options.overwrite)
     known = finished_assessment(folder)
     file = None if known else pre  # a finished scene needs no second picture
     with whole_or_none(folder), opened_pictures(scene, options, card, file) as seen:
         yield Underway(
             seen=seen,
             work=work,
+            placed=placed,
             folder=folder,
             key=key,
             options=options,
@@ -208,7 +211,7 @@ def make_parts(
         return
     maker = piece_maker(
         underway.seen,
-        underway.work,
+        underway.placed,
         underway.options,
         predictor,
         inputs,

@@ -30,18 +30,31 @@ OURS = ("damage.*", "report.html", "summary.json", "item.json", ASSESSMENT_FILE)
 """What damagenet writes into a scene's folder beside the parts."""
 
 
-def open_parts(folder: Path, key: AssessmentKey, *, resume: bool, overwrite: bool) -> None:
+CUT_FILE = "cut.sha256"
+
+
+def open_parts(
+    folder: Path, key: AssessmentKey, *, cut: str, resume: bool, overwrite: bool
+) -> None:
     """Make a scene's folder ready for parts made with this key.
 
-    Parts made with the same key are kept, unless `resume` is false. Anything else in the way is
-    removed with `overwrite`, and refused without.
+    Parts made with the same key are kept, unless `resume` is false, or they are unfinished and
+    another version cut the work into other pieces. Anything else in the way is removed with
+    `overwrite`, and refused without.
+
+    Args:
+        folder: Of the scene.
+        key: What its records depend on.
+        cut: How the work is cut into pieces; see `work.cut_sha256`.
+        resume: Keep parts made with the same key.
+        overwrite: Remove what is in the way.
 
     Raises:
         OutputError: If the folder holds results that were made with other inputs, or it cannot
             be written.
     """
     found = read_key(folder)
-    if found == key and resume:
+    if found == key and resume and (finished_assessment(folder) or _read_cut(folder) == cut):
         _remove_stale(folder)
         return
     if found != key and not overwrite:
@@ -50,6 +63,15 @@ def open_parts(folder: Path, key: AssessmentKey, *, resume: bool, overwrite: boo
     _make_folder(folder / PARTS_FOLDER)
     with appears(folder / PARTS_FOLDER / KEY_FILE) as path:
         path.write_text(key.model_dump_json(indent=2), encoding="utf-8")
+    with appears(folder / PARTS_FOLDER / CUT_FILE) as path:
+        path.write_text(cut, encoding="ascii")
+
+
+def _read_cut(folder: Path) -> str:
+    try:
+        return (folder / PARTS_FOLDER / CUT_FILE).read_text(encoding="ascii")
+    except OSError:
+        return ""
 
 
 def read_key(folder: Path) -> AssessmentKey | None:
@@ -213,7 +235,7 @@ def clear_results(folder: Path) -> None:
 
 def _remove_stale(folder: Path) -> None:
     """Forget the files of a run that stopped while it wrote."""
-    for path in (folder / PARTS_FOLDER).glob(".*"):
+    for path in (folder / PARTS_FOLDER).rglob(".*"):
         if path.is_dir():
             shutil.rmtree(path)
         else:

@@ -20,8 +20,11 @@ from damagenet.inference import Predictor
 from damagenet.labels import Kind
 from data_prep.clouds import seen_ground
 from data_prep.exclusion import Exclusion
-from data_prep.pairing import Pictures
+from data_prep.pairing import Pictures, RawPictures
 from data_prep.windows import Unit
+
+CUTTERS = 2
+"""Threads that cut chips out of what one thread reads: resampling takes longer than decoding."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,15 +81,20 @@ class PieceMaker:
 
     @contextmanager
     def _looks(self, requests: Iterable[Sequence[Window]]) -> Iterator[Iterator[ChipLooks]]:
-        """Yield what is seen in each batch: one thread reads, a crew of others asks the model."""
+        """Yield what is seen in each batch: one thread reads, others cut, a crew asks the model.
+
+        Each stage holds so many batches and no more, and waits for the next one to take them.
+        """
         with (
             crew_of(self.predictor.device) as crew,
-            closing(prefetched(self.read, requests, ahead=1 + crew.workers)) as reads,
+            closing(prefetched(self._read_raw, requests, ahead=1 + CUTTERS)) as raw,
+            closing(prefetched(self._cut, raw, ahead=1 + CUTTERS, workers=CUTTERS)) as reads,
             closing(
                 prefetched(
                     self._look,
                     reads,
-                    ahead=crew.workers,
+                    # While a piece is judged and written, nobody hands out new batches.
+                    ahead=4 * crew.workers,
                     workers=crew.workers,
                     prepare=crew.prepare,
                 )
@@ -117,9 +125,18 @@ class PieceMaker:
         )
 
     def read(self, windows: Sequence[Window]) -> "ReadBatch":
-        """Read one batch; runs in the reading thread, so it also sorts out what to judge."""
+        """Return one batch as the model takes it, with what is to be judged of it."""
+        return self._cut(self._read_raw(windows))
+
+    def _read_raw(self, windows: Sequence[Window]) -> "RawBatch":
+        """Read one batch; all of a scene's run in one thread, to which its file belongs."""
         size_px = self.predictor.bundle.card.chip.size_px
-        chips = self.pictures.read_chips(windows, size_px=size_px)
+        return RawBatch(windows=windows, pixels=self.pictures.read_raw(windows, size_px=size_px))
+
+    def _cut(self, raw: "RawBatch") -> "ReadBatch":
+        """Make chips of what was read, and sort out which to judge; runs in any thread."""
+        size_px = self.predictor.bundle.card.chip.size_px
+        windows, chips = raw.windows, raw.pixels.cut()
         usable = chips.valid
         if self.check_clouds:
             for image in chips.images:
@@ -135,8 +152,16 @@ class PieceMaker:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RawBatch:
+    """One batch as the reading thread leaves it: the pixels that N windows are cut out of."""
+
+    windows: Sequence[Window]
+    pixels: RawPictures
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReadBatch:
-    """One batch as the reading thread leaves it: N windows, of which M are to be judged."""
+    """One batch as the model takes it: N windows, of which M are to be judged."""
 
     images: tuple[NDArray[np.uint8], ...]  # each (M, 3, S, S)
     judged: NDArray[np.bool_]  # (N,)

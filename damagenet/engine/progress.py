@@ -12,7 +12,8 @@ class Progress:
         scene: The scene's file.
         units_done: Units that are on disk, those of an earlier run included.
         units_total: All units of the scene, empty grid cells included.
-        units_kept: Units that an earlier run had finished.
+        units_kept: Units that were done before this run began: those that an earlier one had
+            finished, and cells where the file stores nothing.
         seconds: Wall time since the first piece of this run started.
     """
 

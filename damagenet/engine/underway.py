@@ -9,6 +9,7 @@ from pathlib import Path
 from damagenet.assessment import ASSESSMENT_FILE, Assessment, SceneInfo, SourceItem
 from damagenet.card import Card
 from damagenet.engine.before import Seen
+from damagenet.engine.by_place import forget_places, making_folder, put_in_order
 from damagenet.engine.key import AssessmentKey
 from damagenet.engine.parts import (
     any_records,
@@ -32,7 +33,8 @@ class Underway:
 
     Attributes:
         seen: The open pictures; those of a finished one lack the picture before.
-        work: All its pieces.
+        work: All its pieces, in the caller's order.
+        placed: The same work in the pieces that are made; see `work.by_place`.
         folder: Gets the parts.
         key: What the parts are made of.
         options: Of the assessment.
@@ -42,11 +44,12 @@ class Underway:
         known: The assessment, where an earlier run has finished it.
         started: When planning began, by `time.perf_counter`.
         progress: Called at once, and after every part.
-        missing: Pieces that had no part when the work began, in order.
+        missing: Pieces of `placed` that had no part when the work began, in order.
     """
 
     seen: Seen
     work: Work
+    placed: Work
     folder: Path
     key: AssessmentKey
     options: AssessOptions
@@ -57,14 +60,16 @@ class Underway:
     started: float
     progress: Callable[[Progress], None] | None
     missing: tuple[int, ...] = field(init=False)
+    _made: Path = field(init=False)
     _kept: int = field(init=False)
     _done: int = field(init=False)
     _first: float = field(init=False)
 
     def __post_init__(self) -> None:
-        sizes = self.work.sizes
-        self.missing = () if self.known else missing_parts(self.folder, len(sizes))
-        self._kept = self._done = sum(sizes) - sum(sizes[number] for number in self.missing)
+        sizes = self.placed.sizes
+        self._made = making_folder(self.folder, self.work, self.placed)
+        self.missing = () if self.known else missing_parts(self._made, len(sizes))
+        self._kept = self._done = self.work.count - sum(sizes[one] for one in self.missing)
         self._first = time.perf_counter()
         if self.known is None:
             self._tell()
@@ -84,8 +89,8 @@ class Underway:
         Raises:
             OutputError: If it cannot be written.
         """
-        write_part(self.folder, number, part)
-        self._done += self.work.sizes[number]
+        write_part(self._made, number, part)
+        self._done += self.placed.sizes[number]
         self._tell()
 
     def finish(self) -> Assessment:
@@ -98,11 +103,13 @@ class Underway:
         if self.known is not None:
             known = self.known.model_copy(update={"options": self.options, "card": self.card})
             return known.of_item(self.item)
+        put_in_order(self.folder, self.work, self.placed)
         if self.work.kind is Kind.CELL and not any_records(self.folder, len(self.work.sizes)):
             raise SceneError(nothing_valid(self.scene.path))
         assessment = self._assessment().of_item(self.item)
         with appears(self.folder / ASSESSMENT_FILE) as path:
             path.write_text(assessment.model_dump_json(indent=2), encoding="utf-8")
+        forget_places(self.folder)
         return assessment
 
     def _tell(self) -> None:
@@ -111,7 +118,7 @@ class Underway:
                 Progress(
                     scene=self.scene.path,
                     units_done=self._done,
-                    units_total=sum(self.work.sizes),
+                    units_total=self.work.count,
                     units_kept=self._kept,
                     seconds=time.perf_counter() - self._first,
                 )
@@ -130,7 +137,7 @@ class Underway:
             attributes=work.attributes,
             card=self.card,
             options=self.options,
-            counts=count_records(self.folder, parts, units=sum(work.sizes)),
+            counts=count_records(self.folder, parts, units=work.count),
             key=self.key.sha256,
             parts_written=parts,
             seconds=round(time.perf_counter() - self.started, 3),
@@ -144,7 +151,7 @@ class Underway:
         found = list(self.scene.warnings)
         if not self.acquired:
             found.append("nobody says when the scene was taken: pass --acquired DATE")
-        if self.work.kind is Kind.BUILDING and not sum(self.work.sizes):
+        if self.work.kind is Kind.BUILDING and not self.work.count:
             found.append("none of the buildings touches this scene")
         return found
 

@@ -1,8 +1,10 @@
 """The work on one scene: its units in pieces, cut from scene and options alone."""
 
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import chain
 from typing import Literal
 
 import numpy as np
@@ -17,6 +19,7 @@ from damagenet.labels import Kind
 from damagenet.options import AssessOptions
 from damagenet.records import RECORD_FIELDS
 from data_prep.footprints import Buildings, building_units
+from data_prep.reading_order import ReadingOrder
 from data_prep.scene import Scene
 from data_prep.windows import Grid, GridPiece, Unit
 
@@ -26,7 +29,7 @@ MAX_WINDOWS = 512
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellWork:
-    """The cells of a grid over the scene."""
+    """The cells of a grid over the scene, but for pieces under which the file stores nothing."""
 
     cells: Grid
     pieces: tuple[GridPiece, ...]
@@ -40,6 +43,11 @@ class CellWork:
     def sizes(self) -> list[int]:
         """Number of cells in each piece."""
         return [piece.count for piece in self.pieces]
+
+    @property
+    def count(self) -> int:
+        """Number of cells, those in no piece included."""
+        return self.cells.count
 
     def units(self, piece: int) -> Sequence[Unit]:
         """Return the cells of a piece, row by row."""
@@ -67,6 +75,11 @@ class BuildingWork:
         """Number of buildings in each piece."""
         return [len(piece) for piece in self.pieces]
 
+    @property
+    def count(self) -> int:
+        """Number of buildings."""
+        return sum(self.sizes)
+
     def units(self, piece: int) -> Sequence[Unit]:
         """Return the buildings of a piece."""
         return self.pieces[piece]
@@ -90,7 +103,7 @@ def plan_work(
         FootprintError: If the buildings cannot be placed in the scene.
     """
     if buildings is None:
-        return _cell_work(Grid.over(scene, ground, options.stride), scene)
+        return _cell_work(Grid.over(scene, ground, options.stride), scene, ground)
     touching = buildings.touching(scene)
     units = building_units(touching, scene, ground)
     return BuildingWork(
@@ -100,6 +113,22 @@ def plan_work(
         crs=wkt(touching.frame.crs),
         attributes=caller_columns(touching.frame),
     )
+
+
+def by_place(work: Work, order: ReadingOrder) -> Work:
+    """Return the same work in pieces that follow the ground; cells lie so from the start.
+
+    Args:
+        work: In the caller's order.
+        order: How the scene's file wants to be read.
+    """
+    if not isinstance(work, BuildingWork) or not work.count:
+        return work
+    units = list(chain.from_iterable(work.pieces))
+    first = [unit.windows[0] if unit.windows else None for unit in units]
+    placed = [units[number] for number in order.places(first)]
+    # The caller's attributes wait for the caller's order.
+    return replace(work, pieces=tuple(cut_pieces(placed, MAX_WINDOWS)), attributes=())
 
 
 def cut_pieces(units: Sequence[Unit], max_windows: int) -> list[tuple[Unit, ...]]:
@@ -171,10 +200,14 @@ def _parsed(crs: str | None) -> CRS | None:
     return None if crs is None else CRS.from_user_input(crs)
 
 
-def _cell_work(cells: Grid, scene: Scene) -> CellWork:
+def _cell_work(cells: Grid, scene: Scene, ground: ChipGround) -> CellWork:
     return CellWork(
         cells=cells,
-        pieces=tuple(cells.pieces(MAX_WINDOWS)),
+        pieces=tuple(
+            piece
+            for piece in cells.pieces(MAX_WINDOWS)
+            if not cells.surely_empty(piece, size_px=ground.size_px)
+        ),
         crs=wkt(scene.crs),
         grid=GridInfo(
             rows=cells.rows,
@@ -183,3 +216,16 @@ def _cell_work(cells: Grid, scene: Scene) -> CellWork:
             cell_height_px=cells.cell_height_px,
         ),
     )
+
+
+def cut_sha256(work: Work) -> str:
+    """Return a hash of how the work is cut: nothing goes on with the parts of another cut."""
+    rows: list[tuple[int, ...]]
+    if isinstance(work, CellWork):
+        rows = [
+            (one.first_row, one.last_row, one.first_column, one.last_column) for one in work.pieces
+        ]
+    else:
+        rows = [(len(piece), *(unit.row for unit in piece)) for piece in work.pieces]
+    flat = np.fromiter(chain.from_iterable(rows), dtype=np.int64)
+    return hashlib.sha256(flat.tobytes()).hexdigest()
