@@ -29,7 +29,9 @@ RESULT, TILES = ROOT / "docs" / "benchmarks.json", ROOT / "data" / "harvey"
 
 
 def bench(arguments: argparse.Namespace) -> Report:
-    """Run the chosen benchmarks and return the result, with earlier sections that were not chosen.
+    """Run the chosen benchmarks, write and return the result.
+
+    Sections of an earlier result that were not chosen stay in it.
 
     Raises:
         ConfigError: If the earlier result cannot be read, or is of another machine.
@@ -43,8 +45,11 @@ def bench(arguments: argparse.Namespace) -> Report:
         told = f"{name}: {section.status} in {section.seconds:.0f} s. {section.note}"
         print(told.strip(), file=sys.stderr)
         sections[name] = section
-    in_order = tuple(sections[name] for name in BENCHMARKS if name in sections)
-    return Report(smoke=arguments.smoke, machine=machine, sections=in_order)
+        in_order = tuple(sections[name] for name in BENCHMARKS if name in sections)
+        report = Report(smoke=arguments.smoke, machine=machine, sections=in_order)
+        # After every section, so that what was measured stays if the next is interrupted.
+        write(report, arguments.out)
+    return report
 
 
 def chosen(arguments: argparse.Namespace) -> list[str]:
@@ -111,6 +116,8 @@ def parsed() -> argparse.Namespace:
         if unknown := sorted(set(words) - set(known)):
             parser.error(f"--{name}: unknown {unknown[0]!r}, choose of {', '.join(known)}")
         setattr(arguments, name, words)
+    if not arguments.report_only and not chosen(arguments):
+        parser.error("--smoke leaves these sections out: name others with --only")
     if arguments.runs < 1:
         parser.error(f"--runs must be at least 1, got {arguments.runs}")
     if arguments.smoke and arguments.out == RESULT:
@@ -122,10 +129,13 @@ def main() -> None:
     """Measure, write, and exit with 1 where a section failed or a bar was missed."""
     arguments = parsed()
     try:
-        report = read_report(arguments.out) if arguments.report_only else bench(arguments)
-    except ConfigError as err:
+        if arguments.report_only:
+            report = read_report(arguments.out)
+            write(report, arguments.out)
+        else:
+            report = bench(arguments)
+    except (ConfigError, OSError) as err:
         sys.exit(str(err))
-    write(report, arguments.out)
     print(summary(report))
     print(f"{arguments.out} and {arguments.out.with_suffix('.md')} are written", file=sys.stderr)
     sys.exit(1 if report.failed else 0)
