@@ -13,9 +13,16 @@ import ssl
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import NoReturn
 from urllib.error import HTTPError, URLError
-from urllib.request import HTTPRedirectHandler, HTTPSHandler, Request, build_opener
+from urllib.request import (
+    HTTPRedirectHandler,
+    HTTPSHandler,
+    OpenerDirector,
+    Request,
+    build_opener,
+)
 
 import certifi
 from rasterio.io import DatasetReader
@@ -64,6 +71,13 @@ REMOTE_SETTINGS: dict[str, object] = {
 
 _TIFF = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 _HEAD = 16
+_GONE = re.compile(
+    r"HTTP response code.*?: ?404\b|specified (key|bucket|blob|container) does not exist", re.I
+)
+_DENIED = re.compile(
+    r"HTTP response code.*?: ?40[13]\b|access.?denied|forbidden|access key|signature", re.I
+)
+"""What GDAL says of it, in its own words or in those of a bucket's keeper."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,12 +187,12 @@ def remote_fault(path: RemotePath, heard: Iterable[str]) -> str:
     # GDAL writes an address whole, and also the last step of it alone.
     told = [without_queries(message.replace(f"?{path.query}", "")) for message in heard]
     every = " ".join(told)
-    if re.search(r"\b404\b|specified (key|bucket|blob|container) does not exist", every):
-        return _missing(path)
-    if re.search(r"\b40[13]\b|AccessDenied|Forbidden|InvalidAccessKeyId|SignatureDoes", every):
-        return _withheld(path, "")
-    if re.search(r"InvalidCredentials|credentials|AZURE_STORAGE_\w+|GS_\w+", every):
+    if re.search(r"credentials|AZURE_STORAGE_\w+|GS_\w+", every):
         return _withheld(path, f" ({told[0]})")
+    if _GONE.search(every):
+        return _missing(path)
+    if _DENIED.search(every):
+        return _withheld(path, "")
     try:
         look_up(path)
     except SceneError as err:
@@ -196,12 +210,16 @@ class _StayHere(HTTPRedirectHandler):
         """Return no request, so that the redirect is an error with its status."""
 
 
-def _asked(path: RemotePath) -> RemoteFile:
+@cache  # reading the certificates takes longer than asking
+def _opener() -> OpenerDirector:
     context = ssl.create_default_context(cafile=os.environ.get("CURL_CA_BUNDLE"))
     context.load_verify_locations(certifi.where())
-    opener = build_opener(_StayHere(), HTTPSHandler(context=context))
+    return build_opener(_StayHere(), HTTPSHandler(context=context))
+
+
+def _asked(path: RemotePath) -> RemoteFile:
     request = Request(path.secret, headers=_headers())
-    with opener.open(request, timeout=CONNECT_S) as answer:
+    with _opener().open(request, timeout=CONNECT_S) as answer:
         if answer.status != http.HTTPStatus.PARTIAL_CONTENT:
             raise SceneError(
                 f"{path}: its server serves no ranges, so that it could only be read as a whole: "

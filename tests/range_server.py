@@ -89,12 +89,14 @@ class Ways:
         moved: Where a name's redirect leads.
         ranges: False to send whole files whatever is asked for.
         tags: False to send no ETag.
+        heads: False to refuse HEAD, as a server does whose addresses are signed for GET.
     """
 
     statuses: dict[str, list[int]] = field(default_factory=dict)
     moved: dict[str, str] = field(default_factory=dict)
     ranges: bool = True
     tags: bool = True
+    heads: bool = True
 
     def reply(self, path: Path, name: str, wanted: str) -> tuple[int, dict[str, str], bytes]:
         """Return status, headers and bytes."""
@@ -142,7 +144,12 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_HEAD(self) -> None:
         """Answer with headers alone."""
-        self.do_GET()
+        if self.ways.heads:
+            self.do_GET()
+            return
+        parts = urlsplit(self.path)
+        self.log.append([parts.path.lstrip("/"), self.command, parts.query, 0])
+        self._send(403, {}, b"")
 
     def do_GET(self) -> None:
         """Answer with a file, a range of it, or the log."""

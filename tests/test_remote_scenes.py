@@ -62,6 +62,7 @@ def test_a_chip_is_read_by_ranges_and_is_that_of_the_file(server, scene_file):
 
 def test_a_signed_address_is_read_with_its_query_by_get_alone(server, scene_file):
     address = server.add("a/scene.tif", scene_file)
+    server.tell(heads=False)
     with opened(f"{address}?{SECRET}", server.url) as scene:
         scene.read_chips([Window(0, 0, 64, 64)], size_px=64)
     assert {(one.method, one.query) for one in server.asked()} == {("GET", SECRET)}

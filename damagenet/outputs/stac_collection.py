@@ -60,8 +60,11 @@ def write_catalog(out: Path, stems: Sequence[str], assessments: Iterable[Assessm
 
 
 def read_item(folder: Path) -> dict[str, Any] | None:
-    """Return the Item of a scene's folder as JSON; None where there is none that can be read."""
-    return _read(folder / ITEM_FILE)
+    """Return the Item of a scene's folder as JSON; None where there is none of ours."""
+    loaded = _read(folder / ITEM_FILE)
+    told = None if loaded is None else loaded.get("properties")
+    ours = isinstance(told, dict) and {"datetime", "license", "damagenet:key"} <= told.keys()
+    return loaded if ours else None
 
 
 def _read(path: Path) -> dict[str, Any] | None:
