@@ -12,6 +12,7 @@ import pytest
 import rasterio
 import ray
 from affine import Affine
+from filelock import FileLock
 from made_studies import make_study
 from rasters import noise, write_raster
 from ray.cluster_utils import Cluster
@@ -36,17 +37,18 @@ PATIENCE_S = 120
 
 
 @pytest.fixture(scope="module")
-def cluster():
+def cluster(tmp_path_factory):
     """Start a head and a second node, of one core each, and join them."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    nodes = Cluster(
-        initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}
-    )
-    nodes.add_node(num_cpus=1)
-    ray.init(address=nodes.address, configure_logging=False, log_to_driver=False)
-    yield nodes
-    ray.shutdown()
-    nodes.shutdown()
+    head = {"num_cpus": 1, "include_dashboard": False}
+    # Tests of this file may be dealt out to several processes; one cluster at a time is enough.
+    with FileLock(tmp_path_factory.getbasetemp().parent / "cluster.lock"):
+        nodes = Cluster(initialize_head=True, head_node_args=head)
+        nodes.add_node(num_cpus=1)
+        ray.init(address=nodes.address, configure_logging=False, log_to_driver=False)
+        yield nodes
+        ray.shutdown()
+        nodes.shutdown()
 
 
 @pytest.fixture(autouse=True)

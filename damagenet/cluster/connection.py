@@ -31,7 +31,9 @@ def connected(address: str | None) -> Iterator[None]:
     if find_spec("ray") is None:
         raise ConfigError("--engine ray needs Ray: pip install 'damagenet[ray]'")
     where = address or os.environ.get("RAY_ADDRESS") or LOCAL
-    _prepare(where)
+    _check_reachable(where)
+    # Nothing is sent to Ray's makers unless somebody has asked for it.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
 
     with _quiet():
@@ -43,16 +45,6 @@ def connected(address: str | None) -> Iterator[None]:
             yield
         finally:
             ray.shutdown()
-
-
-def _prepare(address: str) -> None:
-    """Look at the address, and set what Ray reads as it is imported."""
-    _check_reachable(address)
-    # Nothing is sent to Ray's makers unless somebody has asked for it.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if address != LOCAL:
-        # It would tell on stderr, second by second, that it is being refused.
-        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")
 
 
 @contextmanager
