@@ -1,5 +1,7 @@
 """The prepared tiles as torch wants them: one by one for training, all at once for scoring."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -48,6 +50,10 @@ class TileDataset(Dataset[Item]):
 
     def __len__(self) -> int:
         return len(self.index)
+
+    def __iter__(self) -> Iterator[Item]:
+        """Yield every tile once, as the first epoch sees it; Python itself would never end."""
+        return (self[number] for number in range(len(self)))
 
     def __getitem__(self, number: int) -> Item:
         position = number % len(self.index)
