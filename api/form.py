@@ -11,7 +11,7 @@ from api.folders import JobFolder, Role
 from api.problems import ServiceError
 from damagenet.bundle import read_card
 from damagenet.config import make_settings
-from damagenet.engine.assess import check_options
+from damagenet.engine.option_checks import check_options
 from damagenet.errors import BundleError, ConfigError
 from damagenet.options import AUTO, AssessOptions
 

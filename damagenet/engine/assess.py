@@ -18,6 +18,7 @@ from damagenet.engine.fingerprints import scene_sha256
 from damagenet.engine.inputs import Inputs
 from damagenet.engine.judging import Judge
 from damagenet.engine.key import AssessmentKey, InputHashes
+from damagenet.engine.option_checks import check_options
 from damagenet.engine.parts import (
     any_records,
     count_records,
@@ -30,7 +31,7 @@ from damagenet.engine.parts import (
 )
 from damagenet.engine.pieces import PieceMaker
 from damagenet.engine.work import Work, plan_work, wkt
-from damagenet.errors import CancelledError, ConfigError, SceneError
+from damagenet.errors import CancelledError, SceneError
 from damagenet.inference import Predictor
 from damagenet.labels import Kind
 from damagenet.options import AssessOptions
@@ -38,7 +39,6 @@ from damagenet.outputs.atomic import appears
 from data_prep.exclusion import Exclusion
 from data_prep.footprints import Buildings
 from data_prep.scene import Scene, nothing_valid
-from data_prep.windows import check_stride
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,33 +136,6 @@ def assess_opened(
     with appears(folder / ASSESSMENT_FILE) as path:
         path.write_text(assessment.model_dump_json(indent=2), encoding="utf-8")
     return assessment
-
-
-def check_options(options: AssessOptions, card: Card) -> None:
-    """Check what no single option can: the options against each other and against the model.
-
-    Raises:
-        ConfigError: If one would be ignored, or asks for what the model cannot do.
-    """
-    if options.id_field is not None and options.buildings is None:
-        raise ConfigError(
-            f"--id-field {options.id_field} is a column of --buildings, which is not given: "
-            "name the file with --buildings, or leave --id-field out"
-        )
-    if options.stride is not None and options.buildings is not None:
-        raise ConfigError(
-            f"--stride {options.stride:g} cuts a grid, and --buildings takes its place: "
-            "leave one of them out"
-        )
-    if options.stride is not None:
-        check_stride(options.stride, card.chip)
-    if options.pre is not None and card.inputs != ("post", "pre"):
-        raise ConfigError(
-            f"--pre {options.pre} cannot be used: model {card.name} takes one picture "
-            f"({', '.join(card.inputs)}), not post and pre; leave --pre out"
-        )
-    if options.pre is None and "pre" in card.inputs:
-        raise ConfigError(f"model {card.name} compares two pictures: give the other with --pre")
 
 
 def acquired_text(given: dt.datetime | dt.date | None) -> str:

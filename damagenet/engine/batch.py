@@ -13,11 +13,11 @@ from damagenet.engine.assess import (
     Listener,
     Progress,
     assess_opened,
-    check_options,
 )
 from damagenet.engine.before import scene_options
 from damagenet.engine.disagreement import count_disagreement, show_disagreement
 from damagenet.engine.inputs import Inputs, read_inputs
+from damagenet.engine.option_checks import check_options
 from damagenet.engine.out_folder import only_run, usable_folder
 from damagenet.engine.parts import whole_or_none
 from damagenet.engine.run_record import (
