@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from api.accepting import announce, new_job_id, request_hash, require_turn
-from api.adapting import CARRIED
 from api.again import ROLES, changed_options, copy_inputs, copy_labels, same_units
 from api.chip_limit import check_chips
 from api.folders import JobFolder, Role
+from api.followed import CARRIED, assessed_scenes
 from api.form import asked_model, read_options
 from api.labels import read_labels
 from api.models import check_name, find_model
@@ -17,7 +17,6 @@ from api.problems import ServiceError, not_found
 from api.service import Service
 from api.store.jobs import NewJob
 from api.store.tables import SUCCESSFUL, Job
-from api.suggesting import assessed_scenes
 from damagenet.adapt.labelled import require_enough
 from damagenet.bundle import read_card
 from damagenet.card import ChipGround

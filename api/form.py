@@ -11,7 +11,7 @@ from api.folders import JobFolder, Role
 from api.problems import ServiceError
 from damagenet.bundle import read_card
 from damagenet.config import make_settings
-from damagenet.engine.assess import check_options
+from damagenet.engine.option_checks import check_options
 from damagenet.errors import BundleError, ConfigError
 from damagenet.options import AUTO, AssessOptions
 
@@ -39,7 +39,7 @@ NOT_OFFERED = {
     "ray_address",
     "resume",
 }
-"""Options that are files, or that the service decides on: all formats, its own device and engine."""
+"""Files, and what the service decides on: all formats, its own device and engine."""
 
 OFFERED = [name for name in AssessOptions.model_fields if name not in NOT_OFFERED]
 UPLOADS = "uploads"

@@ -156,7 +156,12 @@ def test_no_file_is_called_by_a_word_that_says_nothing():
 
 @pytest.mark.parametrize(
     ("name", "heavy"),
-    [("damagenet.cli.main", HEAVY), ("api.worker", {"torch", "rasterio", "geopandas"})],
+    [
+        ("damagenet.cli.main", HEAVY),
+        ("api.worker", {"torch", "rasterio", "geopandas"}),
+        # Networks run in the processes that it starts.
+        ("api.serve", {"torch", "lightning", "albumentations", "scipy.stats"}),
+    ],
 )
 def test_what_starts_often_loads_nothing_heavy(name, heavy):
     code = f"import sys, {name}\nprint(*sorted(set({sorted(heavy)!r}) & set(sys.modules)))"

@@ -20,7 +20,7 @@ from damagenet.adapt.report import AdaptReport, Comparison
 from damagenet.adapt.strangeness import adapted_strangeness
 from damagenet.bundle import CARD_FILE, Bundle, load_bundle, model_id, save_bundle
 from damagenet.card import Card
-from damagenet.engine.assess import check_options
+from damagenet.engine.option_checks import check_options
 from damagenet.errors import ConfigError, EvaluationError, OutputError
 from damagenet.evaluation.seen_ground import learned_tiles, seen_boxes
 from damagenet.evaluation.truth import ABSENT, Survey, read_survey, words_told

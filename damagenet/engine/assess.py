@@ -17,18 +17,18 @@ from damagenet.engine.fingerprints import scene_sha256
 from damagenet.engine.inputs import Inputs
 from damagenet.engine.judging import Judge
 from damagenet.engine.key import AssessmentKey, InputHashes
+from damagenet.engine.option_checks import check_options
 from damagenet.engine.parts import finished_assessment, open_parts, part_bytes, whole_or_none
 from damagenet.engine.pieces import PieceMaker
 from damagenet.engine.progress import Progress
 from damagenet.engine.underway import Underway
 from damagenet.engine.work import Work, by_place, cut_sha256, plan_work
-from damagenet.errors import CancelledError, ConfigError
+from damagenet.errors import CancelledError
 from damagenet.inference import Predictor
 from damagenet.options import AssessOptions
 from data_prep.exclusion import Exclusion
 from data_prep.footprints import Buildings
 from data_prep.scene import Scene
-from data_prep.windows import check_stride
 
 
 def assess_scene(
@@ -120,43 +120,6 @@ def begun(
             started=started,
             progress=progress,
         )
-
-
-def check_options(options: AssessOptions, card: Card) -> None:
-    """Check what no single option can: the options against each other and against the model.
-
-    Raises:
-        ConfigError: If one would be ignored, or asks for what the model cannot do.
-    """
-    if options.id_field is not None and options.buildings is None:
-        raise ConfigError(
-            f"--id-field {options.id_field} is a column of --buildings, which is not given: "
-            "name the file with --buildings, or leave --id-field out"
-        )
-    if options.stride is not None and options.buildings is not None:
-        raise ConfigError(
-            f"--stride {options.stride:g} cuts a grid, and --buildings takes its place: "
-            "leave one of them out"
-        )
-    if options.ray_address is not None and options.engine != "ray":
-        raise ConfigError(
-            f"--ray-address {options.ray_address} is for --engine ray, which is not asked for: "
-            "pass it too, or leave the address out"
-        )
-    if options.engine == "ray" and ":" in options.device:
-        raise ConfigError(
-            f"--device {options.device} names one GPU of one machine, and Ray deals out all of "
-            "them: say --device cuda"
-        )
-    if options.stride is not None:
-        check_stride(options.stride, card.chip)
-    if options.pre is not None and card.inputs != ("post", "pre"):
-        raise ConfigError(
-            f"--pre {options.pre} cannot be used: model {card.name} takes one picture "
-            f"({', '.join(card.inputs)}), not post and pre; leave --pre out"
-        )
-    if options.pre is None and "pre" in card.inputs:
-        raise ConfigError(f"model {card.name} compares two pictures: give the other with --pre")
 
 
 def acquired_text(given: dt.datetime | dt.date | None) -> str:

@@ -11,10 +11,11 @@ from pathlib import Path
 from damagenet.assessment import Assessment, SourceItem
 from damagenet.bundle import Bundle, load_bundle, model_id
 from damagenet.card import Card
-from damagenet.engine.assess import check_options, make_parts
+from damagenet.engine.assess import make_parts
 from damagenet.engine.catalog import write_run_catalog
 from damagenet.engine.disagreement import count_disagreement, show_disagreement
 from damagenet.engine.inputs import Inputs, read_inputs
+from damagenet.engine.option_checks import check_options
 from damagenet.engine.out_folder import only_run, usable_folder
 from damagenet.engine.run_record import (
     FAILURES_FILE,
