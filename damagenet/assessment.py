@@ -81,6 +81,21 @@ class PreInfo(Settings):
     shift: Shift
 
 
+class DenseInfo(Settings):
+    """How near a dense map comes to chips by themselves, on a sample of the scene's windows."""
+
+    used: bool = False
+    """Whether the records were made so; False where every chip was asked by itself."""
+    windows: int = 0
+    """Windows of the sample that were asked in both ways."""
+    mean_difference: float | None = None
+    """Mean difference of their probabilities of damage; None where there was none to measure."""
+    largest_of_most: float | None = None
+    """99 % of the differences are smaller."""
+    other_labels: float | None = None
+    """Share of the sample that lies on the other side of the threshold, 0..1."""
+
+
 class GridInfo(Settings):
     """The grid of cells, where the units are cells."""
 
@@ -135,6 +150,8 @@ class Assessment(Settings):
     warnings: tuple[str, ...] = ()
     pre: PreInfo | None = None
     """The picture taken before the storm; None for models that take one picture."""
+    dense: DenseInfo | None = None
+    """Of a grid much finer than the chip; None where chips hardly overlap."""
 
     def part_paths(self) -> list[Path]:
         """Paths of the parts in order."""

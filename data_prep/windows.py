@@ -155,9 +155,14 @@ class Grid:
         """Number of cells."""
         return self.rows * self.columns
 
-    def pieces(self, max_windows: int = 512) -> list[GridPiece]:
-        """Cut the grid into blocks of at most `max_windows` cells, the same for the same grid."""
-        across = min(PIECE_COLUMNS, max_windows, self.columns)
+    def pieces(self, max_windows: int = 512, *, across: int = PIECE_COLUMNS) -> list[GridPiece]:
+        """Cut the grid into blocks of at most `max_windows` cells, the same for the same grid.
+
+        Args:
+            max_windows: Cells of a block at most.
+            across: Columns of a block at most.
+        """
+        across = min(across, max_windows, self.columns)
         down = max(1, max_windows // across)
         corners = [
             (row, column)

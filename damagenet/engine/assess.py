@@ -14,6 +14,7 @@ from pathlib import Path
 from damagenet.assessment import ASSESSMENT_FILE, Assessment, SceneInfo
 from damagenet.card import Card
 from damagenet.engine.before import Seen, find_pre, opened_pictures, scene_options
+from damagenet.engine.dense_sample import looking_densely
 from damagenet.engine.fingerprints import scene_sha256
 from damagenet.engine.inputs import Inputs
 from damagenet.engine.judging import Judge
@@ -39,6 +40,7 @@ from data_prep.exclusion import Exclusion
 from data_prep.footprints import Buildings
 from data_prep.scene import Scene, nothing_valid
 from data_prep.windows import check_stride
+from models.dense import can_be_dense
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,16 +123,17 @@ def assess_opened(
     check_options(options, predictor.bundle.card)
     started = time.perf_counter()
     card = predictor.bundle.card
-    work = plan_work(scene, card.chip, options, inputs.buildings)
+    able = can_be_dense(card.model)
+    work = plan_work(scene, card.chip, options, inputs.buildings, dense=able)
     pre = find_pre(scene, options)
     hashes = inputs.hashes.model_copy(update={"pre": None if pre is None else pre.sha256})
-    key = AssessmentKey.of(scene_sha256(scene.path), card, options, hashes)
+    key = AssessmentKey.of(scene_sha256(scene.path), card, options, hashes, dense=work.dense)
     open_parts(folder, key, resume=options.resume, overwrite=options.overwrite)
     known = read_assessment(folder)
     if known is not None and finished_parts(folder, known.parts_written) == known.parts_written:
         return known.model_copy(update={"options": options, "card": card})
     with whole_or_none(folder), opened_pictures(scene, options, card, pre) as seen:
-        maker = piece_maker(seen, work, options, predictor, inputs)
+        maker = looking_densely(piece_maker(seen, work, options, predictor, inputs), options)
         _make_parts(maker, folder, listener)
     assessment = _assessment(maker, seen, folder, options, key=key, started=started)
     with appears(folder / ASSESSMENT_FILE) as path:
@@ -250,6 +253,7 @@ def _assessment(
         strangeness=strangeness,
         warnings=(*_warnings(maker), *seen.warnings),
         pre=seen.pre,
+        dense=maker.measured and maker.measured.info,
     )
 
 
@@ -282,4 +286,6 @@ def _warnings(maker: PieceMaker) -> tuple[str, ...]:
         found.append("nobody says when the scene was taken: pass --acquired DATE")
     if maker.work.kind is Kind.BUILDING and not sum(maker.work.sizes):
         found.append("none of the buildings touches this scene")
+    if maker.measured is not None:
+        found.append(maker.measured.sentence)
     return tuple(found)

@@ -17,6 +17,9 @@ RECORDS_VERSION = 1
 HOW_NOT_WHAT = frozenset({"format", "device", "batch_size", "on_error", "resume", "overwrite"})
 """Options that change how an assessment is made and written, not its records (beyond 1e-5)."""
 
+NOT_ALWAYS = frozenset({"dense"})
+"""Options that shape the records of some scenes only, whose keys are given them."""
+
 HASHED = frozenset({"buildings", "exclude", "pre", "model"})
 """Options that count by what they lead to, not by their name."""
 
@@ -77,14 +80,28 @@ class AssessmentKey(Settings):
 
     @classmethod
     def of(
-        cls, scene_sha256: str, card: Card, options: AssessOptions, inputs: InputHashes
+        cls,
+        scene_sha256: str,
+        card: Card,
+        options: AssessOptions,
+        inputs: InputHashes,
+        *,
+        dense: bool = False,
     ) -> "AssessmentKey":
-        """Return the key of an assessment that is about to start."""
+        """Return the key of an assessment that is about to start.
+
+        Args:
+            scene_sha256: The scene's.
+            card: The model's.
+            options: Of the assessment.
+            inputs: Hashes of the files that the options name.
+            dense: Whether a dense map is tried; if not, results from before there were any count.
+        """
         return cls(
             scene=scene_sha256,
             model=values_sha256(_model_values(card, options)),
             inputs=inputs,
-            options=_option_values(options),
+            options=_option_values(options) | ({"dense": options.dense} if dense else {}),
         )
 
     @property
@@ -110,7 +127,7 @@ class AssessmentKey(Settings):
 
 def _option_values(options: AssessOptions) -> dict[str, Any]:
     """Return the options that shape records; younger ones count from when they are given."""
-    values = options.model_dump(mode="json", exclude=set(HOW_NOT_WHAT | HASHED))
+    values = options.model_dump(mode="json", exclude=set(HOW_NOT_WHAT | NOT_ALWAYS | HASHED))
     return {name: value for name, value in values.items() if name not in YOUNGER or value}
 
 
