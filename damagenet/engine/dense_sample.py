@@ -1,7 +1,7 @@
 """What a dense map costs in truth: a sample of a scene's windows, asked in both ways.
 
 The sample is cut from scene and options alone. From it is learned what a chip's rim does to its
-features, and on halves of it that were left out is measured how far the probabilities lie from
+features, and on parts of it that were left out is measured how far the probabilities lie from
 those of chips by themselves. Where that is too far, every chip is asked by itself.
 """
 
@@ -41,6 +41,8 @@ FEWEST = 64
 """Windows that a sample must hold."""
 TRIES = 1_024
 """Places that are looked at, as most of a scene may be empty."""
+FOLDS = 8
+"""Parts of a sample that are left out in turn; neighbouring windows stay together."""
 RIDGE = 0.1
 """Weight of the penalty on a correction, as a share of the variance of all pooled means."""
 
@@ -120,12 +122,13 @@ def fitted(patches: list[Patch]) -> Correction:
 
 
 def _compared(patches: list[Patch], predictor: Predictor, judge: Judge) -> DenseInfo:
-    """Measure on each half of the patches what is learned from the other."""
+    """Measure on each fold of the patches what is learned from the others."""
     difference: list[Floats] = []
     other_label: list[NDArray[np.bool_]] = []
-    for learned, left_out in ((patches[::2], patches[1::2]), (patches[1::2], patches[::2])):
+    for fold in range(FOLDS):
+        learned = [patch for number, patch in enumerate(patches) if number % FOLDS != fold]
         correction = fitted(learned)
-        for patch in left_out:
+        for patch in patches[fold::FOLDS]:
             dense, alone = (
                 probabilities(predictor.head_logits(features), judge.calibration)
                 for features in (
