@@ -97,6 +97,21 @@ class PreInfo(Settings):
     shift: Shift
 
 
+class DenseInfo(Settings):
+    """How near a dense map comes to chips by themselves, on a sample of the scene's windows."""
+
+    used: bool = False
+    """Whether the records were made so; False where every chip was asked by itself."""
+    windows: int = 0
+    """Windows of the sample that were asked in both ways."""
+    mean_difference: float | None = None
+    """Mean difference of their probabilities of damage; None where there was none to measure."""
+    largest_of_most: float | None = None
+    """99 % of the differences are smaller."""
+    other_labels: float | None = None
+    """Share of the sample that lies on the other side of the threshold, 0..1."""
+
+
 class GridInfo(Settings):
     """The grid of cells, where the units are cells."""
 
@@ -151,6 +166,8 @@ class Assessment(Settings):
     warnings: tuple[str, ...] = ()
     pre: PreInfo | None = None
     """The picture taken before the storm; None for models that take one picture."""
+    dense: DenseInfo | None = None
+    """Of a grid much finer than the chip; None where chips hardly overlap."""
 
     def of_item(self, item: SourceItem | None) -> "Assessment":
         """Return the assessment with the STAC Item that led to its scene this time."""

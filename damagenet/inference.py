@@ -15,6 +15,7 @@ from damagenet.bundle import Bundle
 from damagenet.calibration import probabilities
 from damagenet.devices import best_batch, resolve_device
 from damagenet.errors import ConfigError
+from models.dense import DenseTrunk, dense_trunk
 
 Images = npt.NDArray[np.uint8]
 NetworkT = TypeVar("NetworkT", bound=nn.Module)
@@ -101,6 +102,22 @@ class Predictor:
             features = torch.from_numpy(embeddings).to(self.device)
             logits = self._network.head(features).squeeze(1).cpu().numpy()
         return np.asarray(logits, np.float64)
+
+    def distances(self, embeddings: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        """Return the distances of embeddings (N, F) to the training tiles, float64 (N,).
+
+        They are NaN where the bundle holds no tiles to compare with.
+        """
+        if self._neighbours is None:
+            return np.full(len(embeddings), np.nan)
+        with torch.inference_mode():
+            features = torch.from_numpy(embeddings).to(self.device)
+            return np.asarray(self._neighbours.distances(features).cpu().numpy(), np.float64)
+
+    def dense_trunk(self) -> DenseTrunk | None:
+        """Return the network's trunk for dense maps; None where windows cannot share its maps."""
+        card = self.bundle.card
+        return dense_trunk(self._network, card.model, card.chip.size_px)
 
     def _batches(self, images: tuple[Images, ...]) -> Iterator[tuple[slice, list[torch.Tensor]]]:
         for start in range(0, len(images[0]), self.batch_size):

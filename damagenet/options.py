@@ -107,6 +107,9 @@ class AssessOptions(Settings):
     such, each scene takes the one that reaches over most of it."""
     stride: Annotated[float | None, Field(gt=0)] = None
     """Side of a grid cell in metres, at most the model's chip; without one, the chip itself."""
+    dense: Literal["auto", "off"] = "auto"
+    """With a --stride of much less than the chip, run the network once over the scene and let
+    windows share that, where it comes near enough to every chip by itself; or never."""
     model: str = AUTO
     """Bundle: a shipped name (see `damagenet models`) or a folder; auto takes harvey-event, and
     harvey-pair with --pre."""

@@ -15,12 +15,13 @@ from damagenet.bundle import Bundle
 from damagenet.cluster.connection import count_slots
 from damagenet.cluster.pool import CALLS_EACH, Lost, Pool
 from damagenet.cluster.worker import SeenFile, Share, Worker, cut_of
-from damagenet.engine.assess import stop_if_asked
+from damagenet.engine.assess import stop_if_asked, underway_maker
 from damagenet.engine.inputs import Inputs
 from damagenet.engine.run_record import versions
-from damagenet.engine.runner import Runner
+from damagenet.engine.runner import Runner, make_predictor
 from damagenet.engine.underway import Underway
 from damagenet.errors import CancelledError, ConfigError, DamageNetError, SceneError
+from damagenet.inference import Predictor
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +63,7 @@ class OpenScene:
             pre=self.pre,
             shift=self.underway.seen.pictures.shift,
             acquired=self.underway.acquired,
+            correction=self.underway.correction,
         )
 
 
@@ -81,6 +83,7 @@ class ScenesOnCluster:
         self._began: dict[int, float] = {}
         self._done: dict[int, Assessment] = {}
         self._unlike: set[str] = set()
+        self._here: Predictor | None = None
 
     def assess(self) -> list[Assessment]:
         """Assess all scenes; return those that succeeded, in order.
@@ -112,6 +115,12 @@ class ScenesOnCluster:
             check=self._check_worker,
             ask=lambda worker, share: worker.parts.remote(share),
         )
+
+    def _predictor(self) -> Predictor:
+        """Return what asks the model here, where there may be no GPU."""
+        if self._here is None:
+            self._here = make_predictor(self._bundle, self._runner.options, device="cpu")
+        return self._here
 
     def _check_worker(self, answer: dict[str, str] | DamageNetError) -> None:
         """Refuse a worker of another damagenet, and say where another library may matter."""
@@ -150,6 +159,9 @@ class ScenesOnCluster:
         with self._failures_of(number):
             with ExitStack() as opening:
                 underway = opening.enter_context(self._runner.begun(number))
+                if underway.options.stride is not None and underway.known is None:
+                    # Measured once, so that all workers look in the same way.
+                    underway_maker(underway, self._predictor(), self._runner.inputs)
                 missing, pre = underway.missing, underway.seen.pre
                 each = min(MOST_PIECES, max(1, ceil(len(missing) / calls)))
                 shares = (missing[start : start + each] for start in range(0, len(missing), each))

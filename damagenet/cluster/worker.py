@@ -15,6 +15,8 @@ from damagenet.assessment import Shift
 from damagenet.bundle import Bundle
 from damagenet.engine.assess import piece_maker
 from damagenet.engine.before import Seen, scene_options
+from damagenet.engine.dense import Correction
+from damagenet.engine.dense_sample import with_correction
 from damagenet.engine.inputs import Inputs
 from damagenet.engine.parts import part_bytes
 from damagenet.engine.pieces import PieceMaker
@@ -82,6 +84,7 @@ class Share:
         pre: The picture before it.
         shift: How far that lies off.
         acquired: When the scene was taken, ISO 8601 or empty.
+        correction: Of the scene's dense map; None where every chip is asked by itself.
     """
 
     number: int
@@ -91,6 +94,7 @@ class Share:
     pre: SeenFile | None
     shift: Shift | None
     acquired: str
+    correction: Correction | None
 
 
 def cut_of(work: Work, pieces: Sequence[int]) -> Cut:
@@ -150,9 +154,10 @@ class Worker:
             self._scene = share.scene
         work = self._work(share, self._pictures.scene)
         seen = Seen(pictures=self._pictures)
-        return piece_maker(
+        maker = piece_maker(
             seen, work, self._options, self._predictor, self._inputs, acquired=share.acquired
         )
+        return maker if share.correction is None else with_correction(maker, share.correction)
 
     def _work(self, share: Share, scene: Scene) -> Work:
         if isinstance(share.cut, BuildingWork):

@@ -13,6 +13,7 @@ from pathlib import Path
 from damagenet.assessment import Assessment
 from damagenet.card import Card
 from damagenet.engine.before import Seen, find_pre, opened_pictures, scene_options
+from damagenet.engine.dense_sample import looking_densely
 from damagenet.engine.fingerprints import scene_sha256
 from damagenet.engine.inputs import Inputs
 from damagenet.engine.judging import Judge
@@ -29,6 +30,7 @@ from damagenet.options import AssessOptions
 from data_prep.exclusion import Exclusion
 from data_prep.footprints import Buildings
 from data_prep.scene import Scene
+from models.dense import can_be_dense
 
 
 def assess_scene(
@@ -94,11 +96,17 @@ def begun(
     """
     check_options(options, card)
     started = time.perf_counter()
-    work = plan_work(scene, card.chip, options, inputs.buildings)
+    able = can_be_dense(card.model)
+    work = plan_work(scene, card.chip, options, inputs.buildings, dense=able)
     pre = find_pre(scene, options)
     hashes = inputs.hashes.model_copy(update={"pre": None if pre is None else pre.sha256})
     key = AssessmentKey.of(
-        scene_sha256(scene.path), card, options, hashes, acquired=inputs.acquired
+        scene_sha256(scene.path),
+        card,
+        options,
+        hashes,
+        acquired=inputs.acquired,
+        dense=work.dense,
     )
     placed = by_place(work, scene.reading_order)
     cut = cut_sha256(placed)
@@ -157,6 +165,26 @@ def piece_maker(
     )
 
 
+def underway_maker(underway: Underway, predictor: Predictor, inputs: Inputs) -> PieceMaker:
+    """Return what the pieces of an assessment are made with, and note how dense maps come out.
+
+    Raises:
+        SceneError: If the scene turns out to be damaged where it is sampled for a dense map.
+        FootprintError: If the excluded ground cannot be laid over it.
+    """
+    maker = piece_maker(
+        underway.seen,
+        underway.placed,
+        underway.options,
+        predictor,
+        inputs,
+        acquired=underway.acquired,
+    )
+    maker = looking_densely(maker, underway.options)
+    underway.measured = maker.measured
+    return maker
+
+
 def make_parts(
     underway: Underway,
     predictor: Predictor,
@@ -170,16 +198,9 @@ def make_parts(
         OutputError: If a part cannot be written.
         CancelledError: If `cancelled` said so before a piece.
     """
-    if not underway.missing:
+    if underway.known is not None:
         return
-    maker = piece_maker(
-        underway.seen,
-        underway.placed,
-        underway.options,
-        predictor,
-        inputs,
-        acquired=underway.acquired,
-    )
+    maker = underway_maker(underway, predictor, inputs)
     with closing(maker.tables(underway.missing)) as tables:
         for number in underway.missing:
             stop_if_asked(underway.scene.path, cancelled)

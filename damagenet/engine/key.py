@@ -30,6 +30,9 @@ HOW_NOT_WHAT = frozenset(
 )
 """Options that change how an assessment is made and written, not its records (beyond 1e-5)."""
 
+NOT_ALWAYS = frozenset({"dense"})
+"""Options that shape the records of some scenes only, whose keys are given them."""
+
 HASHED = frozenset({"buildings", "exclude", "pre", "model"})
 """Options that count by what they lead to, not by their name."""
 
@@ -97,13 +100,21 @@ class AssessmentKey(Settings):
         inputs: InputHashes,
         *,
         acquired: str = "",
+        dense: bool = False,
     ) -> "AssessmentKey":
         """Return the key of an assessment that is about to start.
 
         Args:
+            scene_sha256: The scene's.
+            card: The model's.
+            options: Of the assessment.
+            inputs: Hashes of the files that the options name.
             acquired: When the scene was taken, as its STAC Item says; it stands over the option.
+            dense: Whether a dense map is tried; if not, results from before there were any count.
         """
         given = {"acquired": acquired} if acquired else {}
+        if dense:
+            given["dense"] = options.dense
         return cls(
             scene=scene_sha256,
             model=values_sha256(_model_values(card, options)),
@@ -134,7 +145,7 @@ class AssessmentKey(Settings):
 
 def _option_values(options: AssessOptions) -> dict[str, Any]:
     """Return the options that shape records; younger ones count from when they are given."""
-    values = options.model_dump(mode="json", exclude=set(HOW_NOT_WHAT | HASHED))
+    values = options.model_dump(mode="json", exclude=set(HOW_NOT_WHAT | NOT_ALWAYS | HASHED))
     return {name: value for name, value in values.items() if name not in YOUNGER or value}
 
 

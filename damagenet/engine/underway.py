@@ -10,6 +10,7 @@ from damagenet.assessment import ASSESSMENT_FILE, Assessment, SceneInfo, SourceI
 from damagenet.card import Card
 from damagenet.engine.before import Seen
 from damagenet.engine.by_place import forget_places, making_folder, put_in_order
+from damagenet.engine.dense import Correction, Measured
 from damagenet.engine.key import AssessmentKey
 from damagenet.engine.parts import (
     any_records,
@@ -44,6 +45,7 @@ class Underway:
         known: The assessment, where an earlier run has finished it.
         started: When planning began, by `time.perf_counter`.
         progress: Called at once, and after every part.
+        measured: How near a dense map comes, where one was tried.
         missing: Pieces of `placed` that had no part when the work began, in order.
     """
 
@@ -59,6 +61,7 @@ class Underway:
     known: Assessment | None
     started: float
     progress: Callable[[Progress], None] | None
+    measured: Measured | None = None
     missing: tuple[int, ...] = field(init=False)
     _made: Path = field(init=False)
     _kept: int = field(init=False)
@@ -78,6 +81,12 @@ class Underway:
     def scene(self) -> Scene:
         """The open scene."""
         return self.seen.pictures.scene
+
+    @property
+    def correction(self) -> Correction | None:
+        """The correction of its dense map; None where every chip is asked by itself."""
+        dense = None if self.measured is None else self.measured.dense
+        return None if dense is None else dense.correction
 
     def keep(self, number: int, part: bytes) -> None:
         """Write the part of a finished piece.
@@ -145,6 +154,7 @@ class Underway:
             strangeness=_strangeness(self.folder, parts, self.card),
             warnings=(*self._warnings(), *self.seen.warnings),
             pre=self.seen.pre,
+            dense=self.measured and self.measured.info,
         )
 
     def _warnings(self) -> list[str]:
@@ -153,6 +163,8 @@ class Underway:
             found.append("nobody says when the scene was taken: pass --acquired DATE")
         if self.work.kind is Kind.BUILDING and not self.work.count:
             found.append("none of the buildings touches this scene")
+        if self.measured is not None:
+            found.append(self.measured.sentence)
         return found
 
 
