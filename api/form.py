@@ -34,6 +34,7 @@ NOT_OFFERED = {
     "overwrite",
     "pre",
     "resume",
+    "runtime",
 }
 """Options that are files, or that the service decides on: all formats, its own device."""
 

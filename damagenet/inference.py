@@ -15,37 +15,53 @@ from damagenet.bundle import Bundle
 from damagenet.calibration import probabilities
 from damagenet.devices import best_batch, resolve_device
 from damagenet.errors import ConfigError
+from damagenet.options import Runtime
+from damagenet.runtimes.answers import Images
+from damagenet.runtimes.choosing import forward_of
 
-Images = npt.NDArray[np.uint8]
+__all__ = ["Images", "Predictor", "fused"]
+
 NetworkT = TypeVar("NetworkT", bound=nn.Module)
 
 
 class Predictor:
     """Predicts with one bundle on one device.
 
-    At equal device, batch size and threads the same chips give the same bits; otherwise they
-    agree within 1e-5.
+    At equal device, runtime, batch size and threads the same chips give the same bits; otherwise
+    their probabilities agree within 1e-5, but for the runtime bfloat16 and quantised bundles.
 
     Args:
         bundle: From `load_bundle`; its network stays as it is.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         batch_size: Chips per forward pass; None takes what suits the device.
+        runtime: What computes; ONNX Runtime takes the CPU where `auto` is asked for.
 
     Raises:
-        ConfigError: If the batch size is below 1.
+        ConfigError: If the batch size is below 1, or the runtime cannot be used here.
+        BundleError: If the runtime cannot run the network, or answers otherwise than torch does.
         DeviceError: If the device is not there.
     """
 
     def __init__(
-        self, bundle: Bundle, *, device: str = "auto", batch_size: int | None = None
+        self,
+        bundle: Bundle,
+        *,
+        device: str = "auto",
+        batch_size: int | None = None,
+        runtime: Runtime = "torch",
     ) -> None:
         if batch_size is not None and batch_size < 1:
             raise ConfigError(f"batch_size must be at least 1, got {batch_size}")
         self.bundle = bundle
-        self.device = resolve_device(device)
+        cpu_only = runtime == "onnx" and device == "auto"
+        self.device = resolve_device("cpu" if cpu_only else device)
         self.batch_size = batch_size or best_batch(self.device) // len(bundle.card.inputs)
-        self._network = fused(bundle.network).to(self.device)
-        self.features = self._network.head.in_features
+        network = fused(bundle.network).to(self.device)
+        self._forward = forward_of(
+            bundle, network, runtime=runtime, device=self.device, batch_size=self.batch_size
+        )
+        self._head = network.head
+        self.features = network.head.in_features
         """Length of one embedding, F."""
         self._neighbours = bundle.neighbours and bundle.neighbours.to(self.device)
 
@@ -77,10 +93,11 @@ class Predictor:
         logits, distances = np.empty(count, np.float64), np.full(count, np.nan)
         with torch.inference_mode():
             for rows, batch in self._batches(images):
-                features = self._network.embed(*batch)
-                logits[rows] = self._network.head(features).squeeze(1).cpu().numpy()
+                answers = self._forward(batch)
+                logits[rows] = answers.logits.cpu().numpy()
                 if self._neighbours is not None:
-                    distances[rows] = self._neighbours.distances(features).cpu().numpy()
+                    found = self._neighbours.distances(answers.features)
+                    distances[rows] = found.cpu().numpy()
         return logits, distances
 
     def embeddings(self, images: tuple[Images, ...]) -> npt.NDArray[np.float32]:
@@ -90,22 +107,21 @@ class Predictor:
         """
         self.check(images)
         out = np.empty((len(images[0]), self.features), np.float32)
-        with torch.inference_mode():
-            for rows, batch in self._batches(images):
-                out[rows] = self._network.embed(*batch).cpu().numpy()
+        for rows, batch in self._batches(images):
+            out[rows] = self._forward(batch).features.cpu().numpy()
         return out
 
     def head_logits(self, embeddings: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """Return the uncalibrated logits of embeddings (N, F), float64 (N,)."""
         with torch.inference_mode():
             features = torch.from_numpy(embeddings).to(self.device)
-            logits = self._network.head(features).squeeze(1).cpu().numpy()
+            logits = self._head(features).squeeze(1).cpu().numpy()
         return np.asarray(logits, np.float64)
 
-    def _batches(self, images: tuple[Images, ...]) -> Iterator[tuple[slice, list[torch.Tensor]]]:
+    def _batches(self, images: tuple[Images, ...]) -> Iterator[tuple[slice, list[Images]]]:
         for start in range(0, len(images[0]), self.batch_size):
             rows = slice(start, start + self.batch_size)
-            yield rows, [torch.from_numpy(image[rows]).to(self.device) for image in images]
+            yield rows, [image[rows] for image in images]
 
     def check(self, images: tuple[Images, ...]) -> None:
         """Raise ConfigError if number, shape or type of the images is not what the model takes."""

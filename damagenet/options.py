@@ -16,6 +16,11 @@ from damagenet.config import Settings
 Format = Literal["gpkg", "geojson", "parquet", "csv", "cog", "html"]
 FORMATS: tuple[str, ...] = get_args(Format)
 
+Runtime = Literal["torch", "compile", "onnx", "bfloat16"]
+"""What computes a network's answers."""
+EXACT_RUNTIMES: tuple[Runtime, ...] = ("torch", "compile", "onnx")
+"""Those whose probabilities agree within 1e-5: in float32."""
+
 
 AUTO = "auto"
 ONE_PICTURE, TWO_PICTURES = "harvey-event", "harvey-pair"
@@ -119,6 +124,9 @@ class AssessOptions(Settings):
     """Where the network runs: auto, cpu, cuda or cuda:N."""
     batch_size: Annotated[int | None, Field(ge=1, le=4096)] = None
     """Chips per forward pass; without one, 16 on a CPU (they fit its cache) and 256 on a GPU."""
+    runtime: Runtime = "torch"
+    """What computes: torch, compile (torch's compiler: slow to start), onnx (the fastest on a CPU),
+    or bfloat16, whose probabilities differ by up to a few hundredths."""
     on_error: Literal["skip", "fail"] = "skip"
     """After a scene fails, go on with the others or stop."""
     resume: bool = True

@@ -93,6 +93,7 @@ FLOORS = (
             "devices",
             "inference",
             "rules",
+            "runtimes",
             "strangeness",
         )
     },
@@ -100,7 +101,7 @@ FLOORS = (
     {"damagenet.engine", "damagenet.training"},
     {
         f"damagenet.{name}"
-        for name in ("evaluation", "study", "totals", "adapt", "explain", "transfer")
+        for name in ("evaluation", "study", "totals", "adapt", "explain", "transfer", "export")
     },
     {"damagenet.cli"},
 )

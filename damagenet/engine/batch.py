@@ -174,8 +174,12 @@ def _numbered(
 
 
 def _predictor(options: AssessOptions) -> Predictor:
-    bundle = load_bundle(options.bundle)
-    return Predictor(bundle, device=options.device, batch_size=options.batch_size)
+    return Predictor(
+        load_bundle(options.bundle, runtime=options.runtime),
+        device=options.device,
+        batch_size=options.batch_size,
+        runtime=options.runtime,
+    )
 
 
 def _new_run(options: AssessOptions, predictor: Predictor, inputs: Inputs, command: str) -> Run:
