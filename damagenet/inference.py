@@ -21,6 +21,9 @@ from damagenet.runtimes.choosing import forward_of
 
 __all__ = ["Images", "Predictor", "fused"]
 
+RESNETS = ("torchvision.models.resnet", "models.transfer.residual_blocks")
+"""Modules whose blocks call `bn1` with what `conv1` returns, and so on; named, as to import
+torchvision takes a second."""
 NetworkT = TypeVar("NetworkT", bound=nn.Module)
 
 
@@ -143,11 +146,20 @@ class Predictor:
 def fused(network: NetworkT) -> NetworkT:
     """Return an evaluation copy with each batch norm folded into the convolution before it."""
     network = copy.deepcopy(network).eval()
-    for sequence in [module for module in network.modules() if isinstance(module, nn.Sequential)]:
-        names = list(sequence._modules)
-        for first, second in pairwise(names):
-            conv, norm = sequence._modules[first], sequence._modules[second]
+    for module in list(network.modules()):
+        for first, second in _neighbours_of(module):
+            conv, norm = module._modules[first], module._modules[second]
             if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                sequence._modules[first] = fuse_conv_bn_eval(conv, norm)
-                sequence._modules[second] = nn.Identity()
+                module._modules[first] = fuse_conv_bn_eval(conv, norm)
+                module._modules[second] = nn.Identity()
     return network.to(memory_format=torch.channels_last)
+
+
+def _neighbours_of(module: nn.Module) -> list[tuple[str, str]]:
+    """Return the names of layers of which one's output goes to the other and nowhere else."""
+    if isinstance(module, nn.Sequential):
+        return list(pairwise(module._modules))
+    if type(module).__module__ in RESNETS:
+        names = [name for name in module._modules if name.startswith("conv")]
+        return [(name, name.replace("conv", "bn")) for name in names]
+    return []

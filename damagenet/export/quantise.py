@@ -4,8 +4,10 @@ Static quantisation by ONNX Runtime: the ranges of activations are those of 256 
 kernels are rounded channel by channel, the head stays in float32.
 """
 
+import logging
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,12 +46,14 @@ class Loss:
         accuracy: Points of balanced accuracy at the card's threshold; negative for a gain.
         auroc: Points of the area under the ROC curve, likewise.
         mean_difference: Mean absolute difference of probabilities, 0..1.
+        largest_difference: The largest one.
         measured_on: The tiles, in words.
     """
 
     accuracy: float
     auroc: float
     mean_difference: float
+    largest_difference: float
     measured_on: str
 
     @property
@@ -72,7 +76,7 @@ def open_parts(bundle: Bundle, tiles: HarveyTiles) -> Parts:
 
     Raises:
         ConfigError: If the network compares two pictures, of which a tile is only one.
-        DataError: If no tile of one class is left to measure on.
+        DataError: If the tiles to measure on lack a class.
     """
     card = bundle.card
     if card.inputs != ("post",):
@@ -82,17 +86,18 @@ def open_parts(bundle: Bundle, tiles: HarveyTiles) -> Parts:
         )
     split = split_of(card.recipe, tiles)
     rng = np.random.default_rng(0)
-    known = tiles.manifest["sha256"].isin(bundle.training_tiles()["sha256"]).to_numpy()
-    scored = split.validation[~known[split.validation]]
+    scored = split.validation
     if len(np.unique(tiles.labels[scored])) < 2:
         raise DataError(
-            f"the validation part of split {split.name!r} of {tiles.folder} holds too few tiles "
-            f"that {card.name} has not seen: give the tiles that it was trained on"
+            f"the validation part of split {split.name!r} of {tiles.folder} lacks a class: give "
+            f"the tiles that {card.name} was trained on"
         )
+    seen = tiles.manifest["sha256"].iloc[scored].isin(bundle.training_tiles()["sha256"])
+    learned = ", which it has learned from" if seen.any() else ""
     return Parts(
         ranged=np.sort(rng.permutation(split.train)[:RANGED_TILES]),
         scored=scored,
-        description=f"{len(scored):,} validation tiles of split {split.name}",
+        description=f"{len(scored):,} validation tiles of split {split.name}{learned}",
     )
 
 
@@ -108,7 +113,7 @@ def quantised(
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, _quiet():
         plain, shaped, rounded = (Path(folder) / f"{name}.onnx" for name in ("1", "2", "3"))
         plain.write_bytes(model.SerializeToString())
         quant_pre_process(plain, shaped, skip_symbolic_shape=True)
@@ -123,6 +128,17 @@ def quantised(
             nodes_to_exclude=_exact_nodes(onnx.load(shaped)),
         )
         return onnx.load(rounded)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep ONNX Runtime from telling of every scale it has chosen, by way of the root logger."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def _exact_nodes(model: "ModelProto") -> list[str]:
@@ -172,6 +188,7 @@ def measure_loss(
         accuracy=lost("balanced_accuracy"),
         auroc=lost("auroc"),
         mean_difference=float(np.abs(p[0] - p[1]).mean()),
+        largest_difference=float(np.abs(p[0] - p[1]).max()),
         measured_on=parts.description,
     )
 

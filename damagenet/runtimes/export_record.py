@@ -45,7 +45,8 @@ class ExportRecord(Settings):
     """Probabilities strictly inside are uncertain."""
     quantized: Quantized | None
     largest_difference: float = Field(ge=0)
-    """Between its probabilities and those of the bundle in torch, over the trial chips."""
+    """Between its probabilities and those of the bundle in torch, over made chips; in eight bits
+    over the tiles that the loss was measured on."""
     sentence: str
     """What the model does to 100 intact and to 100 damaged buildings, as measured."""
     licence: str
