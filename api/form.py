@@ -38,6 +38,7 @@ NOT_OFFERED = {
     "pre",
     "ray_address",
     "resume",
+    "runtime",
 }
 """Files, and what the service decides on: all formats, its own device and engine."""
 

@@ -17,6 +17,11 @@ from damagenet.config import Settings
 Format = Literal["gpkg", "geojson", "parquet", "csv", "cog", "html"]
 FORMATS: tuple[str, ...] = get_args(Format)
 
+Runtime = Literal["torch", "compile", "onnx", "bfloat16"]
+"""What computes a network's answers."""
+EXACT_RUNTIMES: tuple[Runtime, ...] = ("torch", "compile", "onnx")
+"""Those whose probabilities agree within 1e-5: in float32."""
+
 
 AUTO = "auto"
 ONE_PICTURE, TWO_PICTURES = "harvey-event", "harvey-pair"
@@ -148,6 +153,9 @@ class AssessOptions(Settings):
     """Who does the work: this process alone, or a Ray cluster (see docs/CLUSTER.md)."""
     ray_address: str | None = None
     """Ray cluster to join, as in 10.0.0.5:6379, or auto; without one, this machine's cores."""
+    runtime: Runtime = "torch"
+    """What computes: torch, compile (torch's compiler: slow to start), onnx (the fastest on a CPU),
+    or bfloat16, whose probabilities differ by up to a few hundredths."""
     on_error: Literal["skip", "fail"] = "skip"
     """After a scene fails, go on with the others or stop."""
     resume: bool = True

@@ -94,6 +94,7 @@ FLOORS = (
             "devices",
             "inference",
             "rules",
+            "runtimes",
             "strangeness",
         )
     },
@@ -101,7 +102,7 @@ FLOORS = (
     {"damagenet.engine", "damagenet.cluster", "damagenet.training"},
     {
         f"damagenet.{name}"
-        for name in ("evaluation", "study", "totals", "adapt", "explain", "transfer")
+        for name in ("evaluation", "study", "totals", "adapt", "explain", "transfer", "export")
     },
     {"damagenet.cli"},
 )

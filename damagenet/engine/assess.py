@@ -96,7 +96,7 @@ def begun(
     """
     check_options(options, card)
     started = time.perf_counter()
-    able = can_be_dense(card.model)
+    able = options.runtime == "torch" and can_be_dense(card.model)
     work = plan_work(scene, card.chip, options, inputs.buildings, dense=able)
     pre = find_pre(scene, options)
     hashes = inputs.hashes.model_copy(update={"pre": None if pre is None else pre.sha256})

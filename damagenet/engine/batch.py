@@ -70,7 +70,10 @@ def assess_scenes(
     """
     with usable_folder(out), only_run(out):
         record = read_record(out)
-        bundle = load_bundle(options.bundle) if predictor is None else predictor.bundle
+        if predictor is None:
+            bundle = load_bundle(options.bundle, runtime=options.runtime)
+        else:
+            bundle = predictor.bundle
         check_options(options, bundle.card)
         if nothing := nothing_stands(bundle.card, options):
             logger.warning("%s", nothing)

@@ -76,7 +76,9 @@ def looking_densely(maker: PieceMaker, options: AssessOptions) -> PieceMaker:
 
 
 def _measured(maker: PieceMaker, cells: Grid) -> Measured:
-    trunk = maker.predictor.dense_trunk()
+    trunk, runtime = maker.predictor.dense_trunk(), maker.predictor.runtime
+    if runtime != "torch":
+        return _refused(f"--runtime {runtime} knows whole chips alone", DenseInfo())
     if trunk is None:
         name = maker.predictor.bundle.card.model.architecture.name
         return _refused(f"overlapping windows cannot share what {name} makes of them", DenseInfo())

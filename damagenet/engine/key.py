@@ -9,7 +9,7 @@ from damagenet.card import Card
 from damagenet.config import Settings
 from damagenet.engine.fingerprints import file_sha256, scene_sha256, values_sha256
 from damagenet.errors import FootprintError
-from damagenet.options import AssessOptions
+from damagenet.options import EXACT_RUNTIMES, AssessOptions
 
 RECORDS_VERSION = 1
 """Raised when the same inputs would give other records."""
@@ -146,6 +146,8 @@ class AssessmentKey(Settings):
 def _option_values(options: AssessOptions) -> dict[str, Any]:
     """Return the options that shape records; younger ones count from when they are given."""
     values = options.model_dump(mode="json", exclude=set(HOW_NOT_WHAT | NOT_ALWAYS | HASHED))
+    if options.runtime in EXACT_RUNTIMES:
+        del values["runtime"]
     return {name: value for name, value in values.items() if name not in YOUNGER or value}
 
 
@@ -157,8 +159,9 @@ def _model_values(card: Card, options: AssessOptions) -> dict[str, Any]:
         values["prior"] = prior or card.class_prior
     if options.max_error is None:
         del values["confidence"]
-    if values["strangeness"] is None:
-        del values["strangeness"]
+    for younger in ("strangeness", "quantized"):
+        if values[younger] is None:
+            del values[younger]
     return values
 
 

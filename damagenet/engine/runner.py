@@ -148,4 +148,4 @@ def make_predictor(bundle: Bundle, options: AssessOptions, *, device: str) -> Pr
         ConfigError: As `Predictor`.
         DeviceError: Likewise.
     """
-    return Predictor(bundle, device=device, batch_size=options.batch_size)
+    return Predictor(bundle, device=device, batch_size=options.batch_size, runtime=options.runtime)
