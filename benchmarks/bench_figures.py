@@ -18,7 +18,7 @@ UNITS = {
     "px": "px",
 }
 """What the end of a key says of its unit; the first that fits."""
-NO_FIGURES = ("machine", "bar", "bars", "ratios")
+NO_FIGURES = ("machine", "bar", "bar_s", "bar_gb", "bars", "ratios")
 
 
 def measurements(figures: Mapping[str, object]) -> Iterator[Measurement]:
@@ -33,11 +33,10 @@ def measurements(figures: Mapping[str, object]) -> Iterator[Measurement]:
                 continue
             case [Mapping(), *_]:
                 yield from _rows(value, table=key, row="")
-            case Mapping() if any(isinstance(each, Mapping) for each in value.values()):
-                for name, row in value.items():
-                    yield from _rows(row, table=key, row=name)
             case Mapping():
                 yield from _row(value, table=key, row=key.replace("_", " "))
+                for name, row in value.items():
+                    yield from _rows(row, table=key, row=name)
             case _:
                 yield from _row({key: value}, table="", row="")
 
@@ -48,6 +47,8 @@ def _rows(value: object, *, table: str, row: str) -> Iterator[Measurement]:
         yield from _row(value, table=table, row=row)
     elif isinstance(value, list):
         for number, each in enumerate(value, start=1):
+            if not isinstance(each, Mapping):
+                return
             words = [text for text in each.values() if isinstance(text, str)] or [str(number)]
             yield from _row(each, table=table, row=", ".join(filter(None, [row, *words])))
 

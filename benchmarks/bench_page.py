@@ -22,8 +22,6 @@ Nothing here was measured, but all of it is documented by those who make it:
 
 BUSY = 0.5
 """Load average above the number of cores that the bench itself does not make."""
-
-
 ROWS = "rows"
 """A table's key that says nothing."""
 

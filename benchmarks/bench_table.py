@@ -156,8 +156,26 @@ BENCHMARKS: dict[str, Benchmark] = {
         Benchmark(
             name="startup",
             title="Start-up",
-            words="Fresh processes.",
+            words=(
+                "Fresh processes, medians; cold means that the system's cache has forgotten every "
+                "file that they load."
+            ),
             script="startup.py",
+            bars=(
+                Bar(
+                    key="help.warm_s",
+                    words="seconds of damagenet --help",
+                    bar=0.4,
+                    holds="at most",
+                ),
+                Bar(
+                    key="assess.cold_s",
+                    words="seconds of assess on a scene of one chip, cold",
+                    bar=5,
+                    holds="at most",
+                ),
+            ),
+            repeats="--repeats",
         ),
         Benchmark(
             name="reading",

@@ -35,8 +35,7 @@ from contest_work import (
     written,
 )
 from smoke_scene import CHIP_PX, make_smoke_scene
-from throughput import machine, make_filled_scene
-from untrained import make_untrained
+from throughput import machine, make_bundle, make_filled_scene
 
 from damagenet.bundle import load_bundle
 from damagenet.inference import Predictor
@@ -191,7 +190,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, object]:
     else:
         make_filled_scene(arguments.source, scene)
     if RESNET18 in arguments.networks:
-        make_untrained("resnet18", folder / "resnet18")
+        make_bundle("resnet18", folder / "resnet18")
     taking_part, notes = entries(arguments.contenders, arguments.envs)
     chips, rows = chips_of(scene), []
     for network in arguments.networks:

@@ -9,7 +9,7 @@ import shapely
 
 from damagenet.assessment import ASSESSMENT_FILE, ROW_COLUMN, Assessment
 from damagenet.engine.batch import assess_scenes
-from damagenet.engine.parts import read_assessment, write_part
+from damagenet.engine.parts import part_bytes, read_assessment, write_part
 from damagenet.engine.work import MAX_WINDOWS
 from damagenet.options import AssessOptions
 from data_prep.footprints import Buildings, read_buildings
@@ -92,7 +92,7 @@ def _write_scene(
         part[ROW_COLUMN] = some.index.to_numpy()
         part["unit_id"] = some["unit_id"].to_numpy()
         part = part.set_geometry(some.geometry.to_numpy(), crs=own.crs)
-        write_part(folder, number, part)
+        write_part(folder, number, part_bytes(part))
     whole = first.model_copy(
         update={
             "stem": folder.name,

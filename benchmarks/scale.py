@@ -37,7 +37,7 @@ MACHINE_CORES = 16
 GPU_FLOPS = 989e12
 """Dense bfloat16 of one H200, as its maker documents it."""
 GPU_SHARES = (0.02, 0.2)
-STREAMS_MB_S = {"one disk or one stream": 100, "an object store beside the machine": 1000}
+LINES_MB_S = {"one disk or one stream": 100, "an object store beside the machine": 1000}
 MEMORY_GB = 16
 
 
@@ -100,15 +100,19 @@ def inputs(_: Report) -> Iterator[str]:
 def cores(report: Report) -> Iterator[str]:
     """Yield what judging costs on processors."""
     there = coast()
-    yield "| network | chips/s of a core | core-hours, area once | core-hours, whole volume |"
-    yield "|---|---:|---:|---:|"
+    yield (
+        "| network | chips/s of a core | core-hours, area once | core-hours, whole volume | "
+        f"machines of {MACHINE_CORES} cores that judge the volume in a day |"
+    )
+    yield "|---|---:|---:|---:|---:|"
     for network in (COMPACT, RESNET18):
         rate = chips_per_core_s(report, network)
         if rate is None:
-            yield f"| {network} | not measured | {there.once:,.0f} / (3600 r) | |"
+            yield f"| {network} | not measured | {there.once:,.0f} / (3600 r) | | |"
             continue
         once, stored = (chips / rate / 3600 for chips in (there.once, there.stored))
-        yield f"| {network} | {rate:,.0f} | {once:,.1f} | {stored:,.0f} |"
+        machines = stored / 24 / MACHINE_CORES
+        yield f"| {network} | {rate:,.0f} | {once:,.1f} | {stored:,.0f} | {machines:.2f} |"
 
 
 def gpus(report: Report) -> Iterator[str]:
@@ -130,40 +134,35 @@ def gpu_rate(share: float) -> float:
 
 
 def reading(report: Report) -> Iterator[str]:
-    """Yield what decoding costs, and how many cores feed a GPU or use up a line."""
-    there = coast()
-    slow = gpu_rate(GPU_SHARES[0])
-    compact = chips_per_core_s(report, COMPACT)
+    """Yield what decoding costs, and how many cores feed a GPU."""
+    there, slow = coast(), gpu_rate(GPU_SHARES[0])
     yield (
         "| file | kB a chip | chips/s that a core decodes | core-hours, area once | "
-        f"cores that feed {slow:,.0f} chips/s | "
-        + " | ".join(f"compact CNN: cores that use up {rate} MB/s" for rate in rates())
-        + " |"
+        f"cores that feed {slow:,.0f} chips/s |"
     )
-    yield f"|---|---:|---:|---:|---:|{'---:|' * len(rates())}"
+    yield "|---|---:|---:|---:|---:|"
     for coding in codings(report):
         hours = there.once / coding.chips_per_s / 3600
-        full = [
-            "" if compact is None else f"{rate * 1e6 / coding.bytes_a_chip / compact:,.1f}"
-            for rate in rates()
-        ]
         yield (
             f"| {coding.name} | {coding.bytes_a_chip / 1e3:.1f} | {coding.chips_per_s:,.0f} | "
-            f"{hours:.2f} | {slow / coding.chips_per_s:,.1f} | {' | '.join(full)} |"
+            f"{hours:.2f} | {slow / coding.chips_per_s:,.1f} |"
         )
 
 
-def rates() -> list[int]:
-    """Return the assumed rates in MB/s."""
-    return list(STREAMS_MB_S.values())
-
-
-def lines(_: Report) -> Iterator[str]:
-    """Yield how long the volume takes to come in."""
-    yield "| line (**assumed**) | MB/s | hours for the whole volume |"
-    yield "|---|---:|---:|"
-    for name, rate in STREAMS_MB_S.items():
-        yield f"| {name} | {rate:,} | {VOLUME_TB * 1e6 / rate / 3600:.1f} |"
+def lines(report: Report) -> Iterator[str]:
+    """Yield how long the volume takes to come in, and how many cores wait for it."""
+    networks = {name: chips_per_core_s(report, name) for name in (COMPACT, RESNET18)}
+    largest = max(coding.bytes_a_chip for coding in codings(report))
+    heads = " | ".join(f"cores that use it up, {name}" for name in networks)
+    yield f"| line (**assumed**) | MB/s | hours for the whole volume | {heads} |"
+    yield f"|---|---:|---:|{'---:|' * len(networks)}"
+    for name, rate in LINES_MB_S.items():
+        full = [
+            "" if judged is None else f"{rate * 1e6 / largest / judged:,.1f}"
+            for judged in networks.values()
+        ]
+        hours = VOLUME_TB * 1e6 / rate / 3600
+        yield f"| {name} | {rate:,} | {hours:.1f} | {' | '.join(full)} |"
 
 
 def records(report: Report) -> Iterator[str]:
@@ -193,22 +192,22 @@ def breaks(report: Report) -> Iterator[str]:
     scenes = there.once / SCENE_CHIPS
     yield "| what | measured | at the coast | why |"
     yield "|---|---|---|---|"
+    geojson = costs["merging, writing geojson"]
     yield (
-        f"| `run.json`, written after every scene | {record.rows:,} scenes: {record.size_mb:.1f} "
-        f"MB, {record.processor_s:.2f} s each time | {scenes:,.0f} scenes: "
-        f"{all_writings(record.processor_s, record.rows, scenes) / 3600:.2f} core-hours; ten times "
-        f"the scenes: {all_writings(record.processor_s, record.rows, 10 * scenes) / 3600:.1f} | "
-        "grows with the square of the scenes |"
+        f"| `damage.geojson` | {geojson.rows:,}: {geojson.size_mb:,.0f} MB | "
+        f"{geojson.gigabytes(there.once):.1f} GB of cells | one text, which a reader parses whole |"
     )
     yield (
         f"| memory of merging buildings | {worst.rows:,}: {held.peak_mb + worst.peak_mb:,.0f} MB | "
         f"{MEMORY_GB} GB hold {millions(MEMORY_GB * 1e9 / bytes_a_row)} | the buildings' file is "
         "held whole |"
     )
-    geojson = costs["merging, writing geojson"]
     yield (
-        f"| `damage.geojson` | {geojson.rows:,}: {geojson.size_mb:,.0f} MB | "
-        f"{geojson.gigabytes(there.once):.1f} GB of cells | text; no reader opens it at that size |"
+        f"| `run.json`, written after every scene | {record.rows:,} scenes: {record.size_mb:.1f} "
+        f"MB, {record.processor_s:.2f} s each time | {scenes:,.0f} scenes: "
+        f"{all_writings(record.processor_s, record.rows, scenes) / 3600:.2f} core-hours; ten times "
+        f"the scenes: {all_writings(record.processor_s, record.rows, 10 * scenes) / 3600:.1f} | "
+        "grows with the square of the scenes |"
     )
     yield (
         f"| `report.html` of one scene | {page.rows:,} units: {page.size_mb:.1f} MB, "

@@ -230,13 +230,15 @@ def test_tables_inside_a_benchmarks_json_become_rows(module):
         "machine": {"cores": 2},
         "passed": True,
         "harvey": {
-            "costs": {"ratio_wall": 2.25, "seconds": {"chips": [[1, 2]]}},
+            "parameters": 7,
+            "costs": {"ratio_wall": 2.25, "bar": 2.5, "seconds": {"chips": [[1, 2]]}},
             "differences": [{"scene": "a.tif", "mean": 0.01}, {"scene": "b.tif", "mean": 0.03}],
         },
         "curve": [{"side_px": 60_000, "peak_mb": 12.5, "passed": True, "pays_from": None}],
     }
     rows = [(e.table, e.row, e.name, e.unit, e.median) for e in figures.measurements(found)]
     assert rows == [
+        ("harvey", "harvey", "parameters", "", 7),
         ("harvey", "costs", "ratio wall", "", 2.25),
         ("harvey", "differences, a.tif", "mean", "", 0.01),
         ("harvey", "differences, b.tif", "mean", "", 0.03),
