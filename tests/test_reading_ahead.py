@@ -7,9 +7,20 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny_run import make_bundle, make_scene
 
+from damagenet.bundle import load_bundle
 from damagenet.devices import MAX_CREW, crew_of
+from damagenet.engine.assess import piece_maker
+from damagenet.engine.before import Seen
+from damagenet.engine.inputs import Inputs
+from damagenet.engine.pieces import CUTTERS, PieceMaker
 from damagenet.engine.prefetch import prefetched
+from damagenet.engine.work import plan_work
+from damagenet.inference import Predictor
+from damagenet.options import AssessOptions
+from data_prep.pairing import Pictures
+from data_prep.scene import Scene
 
 
 @given(count=st.integers(0, 30), ahead=st.integers(0, 5), workers=st.integers(1, 4))
@@ -61,3 +72,26 @@ def test_a_crew_deals_out_the_threads_and_gives_them_back():
             assert crew.workers == 1
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_slow_consumer_stops_the_reading(tmp_path, monkeypatch):
+    make_bundle(tmp_path / "toy")
+    predictor = Predictor(load_bundle(str(tmp_path / "toy")), device="cpu", batch_size=1)
+    read = []
+    reading = PieceMaker._read_raw
+    monkeypatch.setattr(
+        PieceMaker, "_read_raw", lambda maker, some: read.append(some) or reading(maker, some)
+    )
+    monkeypatch.setattr("damagenet.engine.work.MAX_WINDOWS", 4)
+    with Scene.open(make_scene(tmp_path / "a.tif", columns=12, rows=10)) as scene:
+        options = AssessOptions(device="cpu")
+        work = plan_work(scene, predictor.bundle.card.chip, options, None)
+        seen = Seen(pictures=Pictures(scene=scene))
+        maker = piece_maker(seen, work, options, predictor, Inputs())
+        with closing(maker.tables(range(len(work.sizes)))) as tables:
+            next(tables)
+            # What each of the three stages may hold, and the batch that it hands on.
+            most = 4 + 2 * (1 + CUTTERS) + 4 * MAX_CREW + 3
+            assert 4 <= len(read) <= most < 120
+            assert len(list(tables)) == len(work.sizes) - 1
+    assert len(read) == 120
