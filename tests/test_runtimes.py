@@ -116,7 +116,9 @@ def test_research_activations_are_exported():
 
 def test_two_pictures_of_any_number_of_chips_are_exported_with_their_names():
     torch.manual_seed(0)
-    trunk = nn.Sequential(OrderedDict(stem=nn.Conv2d(3, 4, 3, 2, 1), stage2=nn.Conv2d(4, 5, 1)))
+    trunk = nn.Sequential(
+        OrderedDict(stem=nn.Conv2d(3, 4, 3, 2, 1), stage2=nn.Conv2d(4, 5, 3, 2, 1))
+    )
     texture = TextureStatistics(trunk, 0.0, black_after((127,) * 3, (128,) * 3))
     normalise = Normalise((127,) * 3, (128,) * 3)
     network = Classifier(normalise, texture, nn.Linear(5, 1), images=2).eval()

@@ -13,7 +13,7 @@ from damagenet.runtimes.cuda import Network, cuda_forward
 from damagenet.runtimes.export_record import exported_onnx
 from damagenet.runtimes.exported import exported_program, onnx_model
 from damagenet.runtimes.onnx_runtime import onnx_forward, require_onnx_runtime
-from damagenet.runtimes.parity import require_parity, trial_chips
+from damagenet.runtimes.parity import TRIAL_CHIPS, require_parity, trial_chips
 from damagenet.runtimes.precision import in_bfloat16, keep_float32
 from models.classifier import Classifier
 
@@ -58,6 +58,7 @@ def _on_device(network: Network, bundle: Bundle, device: torch.device, batch_siz
     if device.type == "cpu":
         return torch_forward(network)
     size = bundle.card.chip.size_px
+    batch_size = max(batch_size, TRIAL_CHIPS)
     shapes = [(batch_size, 3, size, size) for _ in bundle.card.inputs]
     return cuda_forward(network, shapes, device)
 

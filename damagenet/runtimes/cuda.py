@@ -1,7 +1,7 @@
 """One GPU: uint8 over the bus, and the whole network launched as one CUDA graph.
 
-Every thread that asks gets a lane of its own: a stream, page-locked memory and a graph for the
-fixed batch size. With two threads one batch is copied while the other is computed.
+Every batch that is under way has a lane of its own: a stream, page-locked memory and a graph for
+the fixed batch size. With two threads that ask one batch is copied while the other is computed.
 """
 
 import logging
@@ -29,21 +29,23 @@ def cuda_forward(
         shapes: (batch size, 3, S, S) for each image.
         device: A GPU.
     """
-    lanes, building = threading.local(), threading.Lock()
+    free: list[_Lane] = []
+    building = threading.Lock()
 
     def forward(images: Sequence[Images]) -> Answers:
-        if not hasattr(lanes, "own"):
-            # One at a time: memory that another thread allocates would spoil a capture.
-            with building:
-                lanes.own = _Lane(network, shapes, device)
-        own: _Lane = lanes.own
-        return own.run(images)
+        # One at a time: memory that another thread allocates would spoil a capture.
+        with building:
+            lane = free.pop() if free else _Lane(network, shapes, device)
+        try:
+            return lane.run(images)
+        finally:
+            free.append(lane)
 
     return forward
 
 
 class _Lane:
-    """What one thread needs to run batches: see https://docs.pytorch.org/docs/stable/notes/cuda.html."""
+    """What a batch needs to run: see https://docs.pytorch.org/docs/stable/notes/cuda.html."""
 
     def __init__(
         self, network: Network, shapes: Sequence[tuple[int, ...]], device: torch.device
@@ -70,7 +72,7 @@ class _Lane:
         return graph
 
     def run(self, images: Sequence[Images]) -> Answers:
-        """Return the answers for at most a whole batch; good until the next call."""
+        """Return the answers for at most a whole batch."""
         count = len(images[0])
         with torch.inference_mode(), torch.cuda.stream(self.stream):
             for image, pinned, held in zip(images, self.pinned, self.inputs, strict=True):
@@ -80,7 +82,7 @@ class _Lane:
                 self.outputs = self.network(*self.inputs)
             else:
                 self.graph.replay()
-            # The caller goes on with them on its own stream.
+            # Copies, as the next batch writes to the same place; read on the caller's own stream.
+            answers = Answers(*(output[:count].clone() for output in self.outputs))
             self.stream.synchronize()
-        logits, features = self.outputs
-        return Answers(logits[:count], features[:count])
+        return answers
