@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -64,7 +65,7 @@ def accept(service: Service, asked: Asked) -> Job:
     inputs: dict[str, Any] = {
         role: [one.model_dump() for one in sent] for role, sent in files.items() if sent
     }
-    request_sha256 = _hash({"fields": fields, "inputs": inputs})
+    request_sha256 = request_hash({"fields": fields, "inputs": inputs})
     known = service.jobs.by_request(asked.owner, asked.idempotency_key, request_sha256)
     if known is not None:
         folder.delete()
@@ -90,6 +91,11 @@ def accept(service: Service, asked: Asked) -> Job:
         service.folders.upload(upload_id).unlink(missing_ok=True)
     announce(service, job.id)
     return job
+
+
+def request_hash(content: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of what a request asks for, by which two of one name are compared."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def announce(service: Service, job_id: str) -> None:
@@ -163,7 +169,3 @@ def _inspect(service: Service, folder: JobFolder) -> None:
     for role in ROLES:
         for path in folder.files(role):
             inspect_upload(path, role, service.settings)
-
-
-def _hash(content: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -8,19 +8,17 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from api.bundles import model_folder
+from api.followed import CARRIED, picture_before
 from api.labels import DAMAGED, FIELD, UNDAMAGED
 from api.models import check_name, taken
 from api.orders import Order
 from api.schemas import StepInTime
-from api.suggesting import picture_before
 from damagenet.adapt.adapt import adapt
 from damagenet.adapt.options import AdaptOptions
 from damagenet.adapt.report import AdaptReport
 from damagenet.bundle import CARD_FILE, read_card
 from damagenet.config import make_settings
 
-CARRIED = ("bands", "clouds", "min_valid", "force_coarse")
-"""Options of an assessment that say how its scenes are read, and hold for the adaptation too."""
 TOLD_FROM = 0.15
 """Share of the work from which its pace tells how long the rest takes: whether more than the head
 learns is known then."""

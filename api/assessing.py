@@ -16,7 +16,7 @@ from damagenet.config import make_settings
 from damagenet.engine.batch import assess_scenes
 from damagenet.engine.run_result import RunProgress, RunResult
 from damagenet.inference import Predictor
-from damagenet.options import AUTO, FORMATS, AssessOptions
+from damagenet.options import AUTO, FORMATS, AssessOptions, Runtime
 
 MODELS_KEPT = 2
 """Models that a runner keeps loaded: those with one picture and with two."""
@@ -30,7 +30,7 @@ def assess_job(order: Order, tell: Callable[[StepInTime], None]) -> dict[str, An
     """
     options = job_options(order)
     scenes = order.folder.files("image")
-    predictor = _predictor(options.bundle, options.device, options.batch_size)
+    predictor = _predictor(options.bundle, options.device, options.batch_size, options.runtime)
     watch = _Watch(tell)
     result = assess_scenes(
         scenes,
@@ -60,12 +60,14 @@ def job_options(order: Order) -> AssessOptions:
     name = values.get("model", AUTO)
     if name != AUTO:
         values["model"] = str(model_folder(name, order.models))
-    return make_settings(AssessOptions, values | {"format": FORMATS, "device": order.device})
+    ours = {"format": FORMATS, "device": order.device, "runtime": order.runtime}
+    return make_settings(AssessOptions, values | ours)
 
 
 @lru_cache(maxsize=MODELS_KEPT)
-def _predictor(bundle: str, device: str, batch_size: int | None) -> Predictor:
-    return Predictor(load_bundle(bundle), device=device, batch_size=batch_size)
+def _predictor(bundle: str, device: str, batch_size: int | None, runtime: Runtime) -> Predictor:
+    loaded = load_bundle(bundle, runtime=runtime)
+    return Predictor(loaded, device=device, batch_size=batch_size, runtime=runtime)
 
 
 def _nothing_done(result: RunResult) -> ServiceError:

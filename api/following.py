@@ -5,11 +5,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from api.accepting import announce, new_job_id, require_turn
-from api.adapting import CARRIED
+from api.accepting import announce, new_job_id, request_hash, require_turn
 from api.again import ROLES, changed_options, copy_inputs, copy_labels, same_units
 from api.chip_limit import check_chips
 from api.folders import JobFolder, Role
+from api.followed import CARRIED, assessed_scenes
 from api.form import asked_model, read_options
 from api.labels import read_labels
 from api.models import check_name, find_model
@@ -17,10 +17,24 @@ from api.problems import ServiceError, not_found
 from api.service import Service
 from api.store.jobs import NewJob
 from api.store.tables import SUCCESSFUL, Job
-from api.suggesting import assessed_scenes
 from damagenet.adapt.labelled import require_enough
 from damagenet.bundle import read_card
 from damagenet.card import ChipGround
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What a request for a job that follows asks for.
+
+    Attributes:
+        process: What the job does.
+        asked: What the caller sent.
+        idempotency_key: The caller's name for the request, if any.
+    """
+
+    process: str
+    asked: Mapping[str, Any]
+    idempotency_key: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,11 +44,13 @@ class Follow:
     Attributes:
         service: The service.
         source: A successful assessment of the caller.
+        wish: What is asked for.
         id: Of the new job; it names its folder.
     """
 
     service: Service
     source: Job
+    wish: Wish
     id: str = field(default_factory=new_job_id)
 
     @property
@@ -58,15 +74,34 @@ class Follow:
         inputs = self.inputs("image", "pre")
         return inputs | {"image": [one for one in inputs["image"] if one["name"] in names]}
 
-    def accept(self, process: str, options: Mapping[str, Any], inputs: Mapping[str, Any]) -> Job:
+    @property
+    def request_sha256(self) -> str:
+        """The hash of the request."""
+        return request_hash(
+            {
+                "process": self.wish.process,
+                "assessment": self.source.id,
+                "asked": dict(self.wish.asked),
+            }
+        )
+
+    def known(self) -> Job | None:
+        """Return the job that the same request has made before, if it had a name."""
+        return self.service.jobs.by_request(
+            self.source.owner, self.wish.idempotency_key, self.request_sha256
+        )
+
+    def accept(self, options: Mapping[str, Any], inputs: Mapping[str, Any]) -> Job:
         """Keep the new job and tell the workers."""
         job = self.service.jobs.create(
             NewJob(
                 id=self.id,
-                process=process,
+                process=self.wish.process,
                 owner=self.source.owner,
                 options=options,
                 inputs=inputs,
+                idempotency_key=self.wish.idempotency_key,
+                request_sha256=self.request_sha256,
             )
         )
         announce(self.service, job.id)
@@ -87,16 +122,25 @@ def finished(service: Service, job_id: str, owner: str) -> Job:
     return job
 
 
-def follow(service: Service, source: Job, make: Callable[[Follow], Job]) -> Job:
+def follow(
+    service: Service, source: Job, wish: Wish, make: Callable[[Follow], Job]
+) -> tuple[Job, bool]:
     """Make a job that follows from an assessment; where it is refused, its files go.
 
+    Returns:
+        The job and whether it is new: the same request under the same name gets the job of then.
+
     Raises:
-        ServiceError: 429 if too many jobs of the caller wait, and as `make` does.
+        ServiceError: 422 if the name stands for another request, 429 if too many jobs of the
+            caller wait, and as `make` does.
     """
+    new = Follow(service=service, source=source, wish=wish)
+    known = new.known()
+    if known is not None:
+        return known, False
     require_turn(service, source.owner)
-    new = Follow(service=service, source=source)
     try:
-        return make(new)
+        return make(new), True
     except BaseException as err:
         new.folder.delete()
         if isinstance(err, FileNotFoundError):  # deleted while its files were linked
@@ -110,7 +154,7 @@ def suggest(new: Follow, *, n: int, random: float, seed: int) -> Job:
     asked = {"assessment": source.id, "n": n, "random": random, "seed": seed}
     carried = {key: source.options[key] for key in ("bands",) if key in source.options}
     model = asked_model(source.options, source.inputs)
-    return new.accept("suggest", asked | carried | {"model": model}, new.looked_at())
+    return new.accept(asked | carried | {"model": model}, new.looked_at())
 
 
 def adapt(new: Follow, asked: Mapping[str, Any]) -> Job:
@@ -142,7 +186,7 @@ def adapt(new: Follow, asked: Mapping[str, Any]) -> Job:
     }
     carried = {key: source.options[key] for key in CARRIED if key in source.options}
     options = {**carried, **asked, "assessment": source.id, "model": base}
-    return new.accept("adapt", options, inputs | {"labels": [labels]})
+    return new.accept(options, inputs | {"labels": [labels]})
 
 
 def assess_again(new: Follow, given: Mapping[str, Any]) -> Job:
@@ -166,7 +210,7 @@ def assess_again(new: Follow, given: Mapping[str, Any]) -> Job:
         cells and _chip(new, source.options, source.inputs) != _chip(new, options, inputs)
     ):
         copy_labels(new.before, new.folder)
-    return new.accept("assess", options, inputs)
+    return new.accept(options, inputs)
 
 
 def _chip(new: Follow, options: Mapping[str, Any], inputs: Mapping[str, Any]) -> ChipGround:

@@ -11,7 +11,7 @@ from api.folders import JobFolder, Role
 from api.problems import ServiceError
 from damagenet.bundle import read_card
 from damagenet.config import make_settings
-from damagenet.engine.assess import check_options
+from damagenet.engine.option_checks import check_options
 from damagenet.errors import BundleError, ConfigError
 from damagenet.options import AUTO, AssessOptions
 
@@ -26,16 +26,21 @@ ROLES: dict[Role, str] = {
 
 NOT_OFFERED = {
     "allow_driver",
+    "allow_url",
+    "asset",
     "buildings",
     "device",
+    "engine",
     "exclude",
     "format",
     "on_error",
     "overwrite",
     "pre",
+    "ray_address",
     "resume",
+    "runtime",
 }
-"""Options that are files, or that the service decides on: all formats, its own device."""
+"""Files, and what the service decides on: all formats, its own device and engine."""
 
 OFFERED = [name for name in AssessOptions.model_fields if name not in NOT_OFFERED]
 UPLOADS = "uploads"

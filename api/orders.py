@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from api.folders import JobFolder
 from api.problems import Problem
 from api.schemas import StepInTime
+from damagenet.options import Runtime
 
 
 class Order(BaseModel):
@@ -28,6 +29,7 @@ class Order(BaseModel):
     options: dict[str, Any]
     """As the caller gave them."""
     device: str
+    runtime: Runtime = "torch"
 
     @property
     def folder(self) -> JobFolder:

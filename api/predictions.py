@@ -38,7 +38,7 @@ class Predictions:
     """
 
     def __init__(self, settings: ServiceSettings) -> None:
-        self.predictors = Predictors(settings.device)
+        self.predictors = Predictors(settings.device, runtime=settings.runtime)
         self.batching = Batching(
             wait_s=settings.predict_wait_ms / 1000, queue_chips=settings.predict_queue_chips
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from damagenet.bundle import CARD_FILE
+from damagenet.options import Runtime
 
 if TYPE_CHECKING:
     from damagenet.inference import Predictor
@@ -24,11 +25,14 @@ class Predictors:
 
     Args:
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        runtime: What computes.
         most_loaded: Models that are kept.
     """
 
-    def __init__(self, device: str, *, most_loaded: int = MOST_LOADED) -> None:
-        self._device, self._most_loaded = device, most_loaded
+    def __init__(
+        self, device: str, *, runtime: Runtime = "torch", most_loaded: int = MOST_LOADED
+    ) -> None:
+        self._device, self._runtime, self._most_loaded = device, runtime, most_loaded
         self._loaded: OrderedDict[Version, Future[Predictor]] = OrderedDict()
         self._lock = threading.Lock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="load-model")
@@ -44,7 +48,7 @@ class Predictors:
         with self._lock:
             predictor = self._loaded.get(version)
             if predictor is None or (predictor.done() and predictor.exception()):
-                predictor = self._thread.submit(_load, folder, self._device)
+                predictor = self._thread.submit(_load, folder, self._device, self._runtime)
                 self._loaded[version] = predictor
             self._loaded.move_to_end(version)
             while len(self._loaded) > self._most_loaded:
@@ -57,9 +61,9 @@ class Predictors:
         self._thread.shutdown(wait=True, cancel_futures=True)
 
 
-def _load(folder: Path, device: str) -> "Predictor":
+def _load(folder: Path, device: str, runtime: Runtime) -> "Predictor":
     # In the thread: to import torch takes seconds, in which the service answers others.
     from damagenet.bundle import load_bundle
     from damagenet.inference import Predictor
 
-    return Predictor(load_bundle(folder), device=device)
+    return Predictor(load_bundle(folder, runtime=runtime), device=device, runtime=runtime)

@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from damagenet.errors import ConfigError
+from damagenet.options import Runtime
 
 GIB = 2**30
 
@@ -39,6 +40,8 @@ class ServiceSettings(BaseSettings):
     """Worker processes that `damagenet serve` starts beside the API."""
     device: str = "auto"
     """Where networks run: auto, cpu, cuda or cuda:N."""
+    runtime: Runtime = "torch"
+    """What computes: torch, compile, onnx (the fastest on a CPU) or bfloat16."""
     require_keys: bool = False
     """Refuse requests without an API key; always so on addresses other than loopback."""
     allowed_hosts: Annotated[tuple[str, ...], NoDecode, CommaSeparated] = ()

@@ -7,6 +7,7 @@ from typing import Any
 
 from api.bundles import model_folder
 from api.folders import JobFolder
+from api.followed import picture_before
 from api.label_units import read_units
 from api.labels import (
     Label,
@@ -21,7 +22,6 @@ from api.schemas import StepInTime
 from damagenet.adapt.label_file import RANDOM
 from damagenet.adapt.suggest import Suggestions, suggest_buildings
 from damagenet.adapt.suggest_options import SuggestOptions
-from damagenet.engine.run_record import read_record
 
 PLAN, SUGGESTED = "plan.json", "suggested.geojson"
 
@@ -60,20 +60,6 @@ def suggest_job(order: Order, tell: Callable[[StepInTime], None]) -> dict[str, A
         "newly_random": list(plan.newly_random),
         "notes": list(plan.notes),
     }
-
-
-def assessed_scenes(folder: JobFolder) -> list[Path]:
-    """Return the scenes of a job that did not fail, in the order in which they were assessed."""
-    fine = {path.name for path in read_record(folder.results).folders()}
-    return [path for path in folder.files("image") if path.name in fine]
-
-
-def picture_before(folder: JobFolder) -> Path | None:
-    """Return the picture before the storm, the folder of several, or None."""
-    pictures = folder.files("pre")
-    if not pictures:
-        return None
-    return pictures[0] if len(pictures) == 1 else folder.inputs("pre")
 
 
 def merged(rows: Sequence[Label], suggested: Mapping[str, Label], plan: Suggestions) -> list[Label]:

@@ -174,6 +174,7 @@ class Worker:
             models=self._folders.models_of(job.owner),
             options=job.options,
             device=self._settings.device,
+            runtime=self._settings.runtime,
         )
 
     def _ready_runner(self) -> RunnerProcess:

@@ -65,12 +65,12 @@ def make_bundle(architecture: str, folder: Path) -> Card:
     return save_bundle(folder, card, network.eval(), like.training_tiles())
 
 
-def make_filled_scene(source: Path, path: Path) -> None:
+def make_filled_scene(source: Path, path: Path, *, side_px: int = SIDE_PX) -> None:
     """Write a scene without holes from the wholly valid blocks of another, over and over."""
     with rasterio.open(source) as file:
         blocks = _filled_blocks(file)
-        profile = file.profile | {"width": SIDE_PX, "height": SIDE_PX, "nodata": None}
-    across = SIDE_PX // BLOCK_PX
+        profile = file.profile | {"width": side_px, "height": side_px, "nodata": None}
+    across = side_px // BLOCK_PX
     with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "w", **profile) as out:
         for number in range(across**2):
             row, column = divmod(number, across)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from damagenet.addresses import ScenePath
 from damagenet.card import Card
 from damagenet.config import Settings
 from damagenet.labels import Kind
@@ -28,10 +29,23 @@ DISTANCE_COLUMN = "training_distance"
 is there where the model can measure it."""
 
 
+class SourceItem(Settings):
+    """The STAC Item that led to a scene."""
+
+    id: str
+    href: str
+    """Its own address, else that of the file that it was read from."""
+    acquired: str
+    """ISO 8601; empty where it says a longer time than a day, or none."""
+    start: str = ""
+    """Beginning of the time that it covers, ISO 8601; empty where it says a moment alone."""
+    end: str = ""
+
+
 class SceneInfo(Settings):
     """What an assessment keeps of its scene."""
 
-    path: Path
+    path: ScenePath
     sha256: str
     width: int
     """Columns of the scene's north-up pixel grid."""
@@ -45,6 +59,8 @@ class SceneInfo(Settings):
     acquired: str
     """ISO 8601, or empty where nobody said."""
     bands: tuple[int, ...]
+    item: SourceItem | None = None
+    """The STAC Item that led to it; None where its file was named."""
 
 
 class Shift(Settings):
@@ -79,6 +95,21 @@ class PreInfo(Settings):
     covers: float
     """Share of the scene's rectangle that it reaches over, 0..1."""
     shift: Shift
+
+
+class DenseInfo(Settings):
+    """How near a dense map comes to chips by themselves, on a sample of the scene's windows."""
+
+    used: bool = False
+    """Whether the records were made so; False where every chip was asked by itself."""
+    windows: int = 0
+    """Windows of the sample that were asked in both ways."""
+    mean_difference: float | None = None
+    """Mean difference of their probabilities of damage; None where there was none to measure."""
+    largest_of_most: float | None = None
+    """99 % of the differences are smaller."""
+    other_labels: float | None = None
+    """Share of the sample that lies on the other side of the threshold, 0..1."""
 
 
 class GridInfo(Settings):
@@ -135,6 +166,12 @@ class Assessment(Settings):
     warnings: tuple[str, ...] = ()
     pre: PreInfo | None = None
     """The picture taken before the storm; None for models that take one picture."""
+    dense: DenseInfo | None = None
+    """Of a grid much finer than the chip; None where chips hardly overlap."""
+
+    def of_item(self, item: SourceItem | None) -> "Assessment":
+        """Return the assessment with the STAC Item that led to its scene this time."""
+        return self.model_copy(update={"scene": self.scene.model_copy(update={"item": item})})
 
     def part_paths(self) -> list[Path]:
         """Paths of the parts in order."""

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from damagenet.card import FORMAT_VERSION, Card, Score
 from damagenet.config import make_settings, meant
 from damagenet.errors import BundleError, ConfigError, OutputError
+from damagenet.options import Runtime
 from damagenet.recipe import DEFAULT, Choice
 
 if TYPE_CHECKING:
@@ -153,19 +154,25 @@ def _absent(card: Card) -> list[str]:
     ]
 
 
-def load_bundle(name_or_folder: str | Path) -> Bundle:
+def load_bundle(name_or_folder: str | Path, *, runtime: Runtime = "torch") -> Bundle:
     """Return a bundle with its network, every hash checked.
 
     Args:
         name_or_folder: A shipped name (see `shipped_bundles`) or a folder.
+        runtime: What shall compute; a quantised network is known to ONNX Runtime alone.
 
     Raises:
         BundleError: As `read_card`, and if a hash is wrong, the weights are no safetensors
-            file, or they do not fit the architecture on the card.
+            file, they do not fit the architecture on the card, or the runtime cannot run it.
     """
     from damagenet.strangeness import read_neighbours
 
     card = read_card(name_or_folder)
+    if card.quantized is not None and runtime != "onnx":
+        raise BundleError(
+            f"model {card.name} is quantised to {card.quantized.kind}, which `damagenet assess "
+            "--runtime onnx` alone can run: pass that, or take the model it was exported from"
+        )
     folder = find_bundle(name_or_folder)
     _check_hash(folder / WEIGHTS_FILE, card.weights_sha256)
     _check_hash(folder / MANIFEST_FILE, card.training_tiles.manifest_sha256)

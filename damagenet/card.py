@@ -39,7 +39,8 @@ class Calibration(Settings):
     fitted_on: str = ""
     """What the two numbers were fitted on, in words."""
     prior: float | None = Field(None, gt=0, lt=1)
-    """Share of damaged among the labels it was fitted to; None on older cards."""
+    """Share of damaged that the probabilities assume: that of the labels it was fitted to, unless
+    the recipe names another; None on older cards."""
 
 
 class TrainingTiles(Settings):
@@ -123,6 +124,22 @@ class Strangeness(Settings):
     """SHA-256 of `neighbours.safetensors` in the bundle."""
 
 
+class Quantized(Settings):
+    """What was lost when a network's convolutions were rounded to eight bits."""
+
+    kind: Literal["int8"]
+    network_sha256: str = ""
+    """SHA-256 of `model.onnx` in the bundle, the network that the card speaks of."""
+    accuracy_loss: float
+    """Points of balanced accuracy that it lost at the threshold; below zero where it has gained."""
+    auroc_loss: float
+    """Points of the area under the ROC curve, likewise."""
+    mean_difference: float = Field(ge=0)
+    """Mean absolute difference of probabilities, 0..1."""
+    measured_on: str
+    """The tiles that both were measured on, in words."""
+
+
 class Card(Settings):
     """The card of one bundle; a card with a field missing is refused.
 
@@ -155,6 +172,8 @@ class Card(Settings):
     """What `--max-error` is answered from."""
     strangeness: Strangeness | None = None
     """What a scene is compared to; None where it was not measured."""
+    quantized: Quantized | None = None
+    """What it lost by quantisation; None for a network in float32."""
     standardised: dict[str, int] | None = None
     """Stages that fixed standardisation stands before, with the channels that enter them."""
     firing_rates: dict[str, float] | None = None
@@ -214,9 +233,14 @@ class Card(Settings):
     def sentence(self) -> str:
         """What the model does to 100 intact and to 100 damaged buildings, as measured."""
         said = flags_in_words(self.after_storm("false_alarm_rate"), self.after_storm("recall"))
-        if self.event is None:
-            return said
-        return f"{said} Measured on {self.event.aside} labels of its event that were kept aside."
+        if self.event is not None:
+            said += f" Measured on {self.event.aside} labels of its event that were kept aside."
+        if self.quantized is not None:
+            said += (
+                f" Measured before its quantisation to {self.quantized.kind}, which cost "
+                f"{self.quantized.accuracy_loss:.2f} points of balanced accuracy."
+            )
+        return said
 
 
 class Figure(Protocol):

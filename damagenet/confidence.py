@@ -68,19 +68,22 @@ def confidence_curve(p: Floats, labels: npt.NDArray[np.integer], threshold: floa
     )
 
 
-def at_prior(confidence: Confidence, *, prior: float, wanted: float, seed: int = 0) -> Confidence:
+def at_prior(confidence: Confidence, wanted: float, *, seed: int = 0) -> Confidence:
     """Return the margins as if a share `wanted` of the labels were damaged.
 
     Labels of the class that is too frequent are left out at random, so that what is left is a
-    sample drawn at the wanted share, whose guarantee is that of any sample.
+    sample drawn at the wanted share, whose guarantee is that of any sample. Where the share is as
+    wanted within one label, all stay.
 
     Args:
-        confidence: Margins of labels drawn at `prior`.
-        prior: Share of damaged that they were drawn at, inside 0..1.
+        confidence: Margins of both classes.
         wanted: Share of damaged that is wanted, inside 0..1.
         seed: Seed of the draw.
     """
-    ratio = wanted / prior * (1 - prior) / (1 - wanted)
+    damaged, undamaged = len(confidence.damaged), len(confidence.undamaged)
+    if not damaged or not undamaged or abs(damaged - wanted * (damaged + undamaged)) <= 1:
+        return confidence
+    ratio = wanted / (1 - wanted) * undamaged / damaged
     rng = np.random.default_rng(seed)
 
     def drawn(margins: tuple[float, ...], share: float) -> tuple[float, ...]:

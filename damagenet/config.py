@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
+from damagenet.addresses import without_queries
 from damagenet.errors import ConfigError
 
 
@@ -162,7 +163,7 @@ def _explain(kind: type[BaseModel], fault: ErrorDetails) -> str:
     if fault["type"] == "missing":
         return f"{dotted} is missing"
     given = fault["input"]
-    shown = str(given) if isinstance(given, Path) else given
+    shown = without_queries(str(given)) if isinstance(given, Path | str) else given
     return f"{dotted}: {message[0].lower()}{message[1:]}, got {shown!r}"
 
 

@@ -11,6 +11,9 @@ from damagenet.errors import DeviceError
 MAX_CREW = 4
 """Batches at once on a CPU, at most: each needs memory for its own activations."""
 
+GPU_CREW = 2
+"""Batches at once on a GPU."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Crew:
@@ -30,11 +33,12 @@ def crew_of(device: torch.device) -> Iterator[Crew]:
     """Yield how to run batches side by side; on a CPU torch's threads are dealt out among them.
 
     A compact network has operations too small for two cores, and its threads wait for each other
-    after every one; whole batches on threads of their own do not. A GPU takes one batch at a time.
+    after every one; whole batches on threads of their own do not. A GPU takes two at a time: one is
+    copied there while the other is computed.
     """
     threads = torch.get_num_threads()
-    workers = min(threads, MAX_CREW) if device.type == "cpu" else 1
-    share = threads // workers
+    workers = min(threads, MAX_CREW) if device.type == "cpu" else GPU_CREW
+    share = max(1, threads // workers)
     try:
         # The number holds for the calling thread, and for threads that torch has not seen yet.
         yield Crew(workers=workers, prepare=lambda: torch.set_num_threads(share))

@@ -15,37 +15,57 @@ from damagenet.bundle import Bundle
 from damagenet.calibration import probabilities
 from damagenet.devices import best_batch, resolve_device
 from damagenet.errors import ConfigError
+from damagenet.options import Runtime
+from damagenet.runtimes.answers import Images
+from damagenet.runtimes.choosing import forward_of
+from models.dense import DenseTrunk, dense_trunk
 
-Images = npt.NDArray[np.uint8]
+__all__ = ["Images", "Predictor", "fused"]
+
+RESNETS = ("torchvision.models.resnet", "models.transfer.residual_blocks")
+"""Modules whose blocks call `bn1` with what `conv1` returns, and so on; named, as to import
+torchvision takes a second."""
 NetworkT = TypeVar("NetworkT", bound=nn.Module)
 
 
 class Predictor:
     """Predicts with one bundle on one device.
 
-    At equal device, batch size and threads the same chips give the same bits; otherwise they
-    agree within 1e-5.
+    At equal device, runtime, batch size and threads the same chips give the same bits; otherwise
+    their probabilities agree within 1e-5, but for the runtime bfloat16 and quantised bundles.
 
     Args:
         bundle: From `load_bundle`; its network stays as it is.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         batch_size: Chips per forward pass; None takes what suits the device.
+        runtime: What computes; ONNX Runtime takes the CPU where `auto` is asked for.
 
     Raises:
-        ConfigError: If the batch size is below 1.
+        ConfigError: If the batch size is below 1, or the runtime cannot be used here.
+        BundleError: If the runtime cannot run the network, or answers otherwise than torch does.
         DeviceError: If the device is not there.
     """
 
     def __init__(
-        self, bundle: Bundle, *, device: str = "auto", batch_size: int | None = None
+        self,
+        bundle: Bundle,
+        *,
+        device: str = "auto",
+        batch_size: int | None = None,
+        runtime: Runtime = "torch",
     ) -> None:
         if batch_size is not None and batch_size < 1:
             raise ConfigError(f"batch_size must be at least 1, got {batch_size}")
-        self.bundle = bundle
-        self.device = resolve_device(device)
+        self.bundle, self.runtime = bundle, runtime
+        cpu_only = runtime == "onnx" and device == "auto"
+        self.device = resolve_device("cpu" if cpu_only else device)
         self.batch_size = batch_size or best_batch(self.device) // len(bundle.card.inputs)
-        self._network = fused(bundle.network).to(self.device)
-        self.features = self._network.head.in_features
+        self._network = network = fused(bundle.network).to(self.device)
+        self._forward = forward_of(
+            bundle, network, runtime=runtime, device=self.device, batch_size=self.batch_size
+        )
+        self._head = network.head
+        self.features = network.head.in_features
         """Length of one embedding, F."""
         self._neighbours = bundle.neighbours and bundle.neighbours.to(self.device)
 
@@ -77,10 +97,11 @@ class Predictor:
         logits, distances = np.empty(count, np.float64), np.full(count, np.nan)
         with torch.inference_mode():
             for rows, batch in self._batches(images):
-                features = self._network.embed(*batch)
-                logits[rows] = self._network.head(features).squeeze(1).cpu().numpy()
+                answers = self._forward(batch)
+                logits[rows] = answers.logits.cpu().numpy()
                 if self._neighbours is not None:
-                    distances[rows] = self._neighbours.distances(features).cpu().numpy()
+                    found = self._neighbours.distances(answers.features)
+                    distances[rows] = found.cpu().numpy()
         return logits, distances
 
     def embeddings(self, images: tuple[Images, ...]) -> npt.NDArray[np.float32]:
@@ -90,22 +111,42 @@ class Predictor:
         """
         self.check(images)
         out = np.empty((len(images[0]), self.features), np.float32)
-        with torch.inference_mode():
-            for rows, batch in self._batches(images):
-                out[rows] = self._network.embed(*batch).cpu().numpy()
+        for rows, batch in self._batches(images):
+            out[rows] = self._forward(batch).features.cpu().numpy()
         return out
 
     def head_logits(self, embeddings: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """Return the uncalibrated logits of embeddings (N, F), float64 (N,)."""
         with torch.inference_mode():
             features = torch.from_numpy(embeddings).to(self.device)
-            logits = self._network.head(features).squeeze(1).cpu().numpy()
+            logits = self._head(features).squeeze(1).cpu().numpy()
         return np.asarray(logits, np.float64)
 
-    def _batches(self, images: tuple[Images, ...]) -> Iterator[tuple[slice, list[torch.Tensor]]]:
+    def distances(self, embeddings: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        """Return the distances of embeddings (N, F) to the training tiles, float64 (N,).
+
+        They are NaN where the bundle holds no tiles to compare with.
+        """
+        if self._neighbours is None:
+            return np.full(len(embeddings), np.nan)
+        with torch.inference_mode():
+            features = torch.from_numpy(embeddings).to(self.device)
+            return np.asarray(self._neighbours.distances(features).cpu().numpy(), np.float64)
+
+    def dense_trunk(self) -> DenseTrunk | None:
+        """Return the network's trunk for dense maps; None where windows cannot share its maps.
+
+        Only torch runs it: any other runtime has the network as a whole.
+        """
+        card = self.bundle.card
+        if self.runtime != "torch":
+            return None
+        return dense_trunk(self._network, card.model, card.chip.size_px)
+
+    def _batches(self, images: tuple[Images, ...]) -> Iterator[tuple[slice, list[Images]]]:
         for start in range(0, len(images[0]), self.batch_size):
             rows = slice(start, start + self.batch_size)
-            yield rows, [torch.from_numpy(image[rows]).to(self.device) for image in images]
+            yield rows, [image[rows] for image in images]
 
     def check(self, images: tuple[Images, ...]) -> None:
         """Raise ConfigError if number, shape or type of the images is not what the model takes."""
@@ -127,11 +168,20 @@ class Predictor:
 def fused(network: NetworkT) -> NetworkT:
     """Return an evaluation copy with each batch norm folded into the convolution before it."""
     network = copy.deepcopy(network).eval()
-    for sequence in [module for module in network.modules() if isinstance(module, nn.Sequential)]:
-        names = list(sequence._modules)
-        for first, second in pairwise(names):
-            conv, norm = sequence._modules[first], sequence._modules[second]
+    for module in list(network.modules()):
+        for first, second in _neighbours_of(module):
+            conv, norm = module._modules[first], module._modules[second]
             if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                sequence._modules[first] = fuse_conv_bn_eval(conv, norm)
-                sequence._modules[second] = nn.Identity()
+                module._modules[first] = fuse_conv_bn_eval(conv, norm)
+                module._modules[second] = nn.Identity()
     return network.to(memory_format=torch.channels_last)
+
+
+def _neighbours_of(module: nn.Module) -> list[tuple[str, str]]:
+    """Return the names of layers of which one's output goes to the other and nowhere else."""
+    if isinstance(module, nn.Sequential):
+        return list(pairwise(module._modules))
+    if type(module).__module__ in RESNETS:
+        names = [name for name in module._modules if name.startswith("conv")]
+        return [(name, name.replace("conv", "bn")) for name in names]
+    return []

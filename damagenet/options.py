@@ -11,10 +11,16 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 
+from damagenet.addresses import is_address, parse_prefix
 from damagenet.config import Settings
 
 Format = Literal["gpkg", "geojson", "parquet", "csv", "cog", "html"]
 FORMATS: tuple[str, ...] = get_args(Format)
+
+Runtime = Literal["torch", "compile", "onnx", "bfloat16"]
+"""What computes a network's answers."""
+EXACT_RUNTIMES: tuple[Runtime, ...] = ("torch", "compile", "onnx")
+"""Those whose probabilities agree within 1e-5: in float32."""
 
 
 AUTO = "auto"
@@ -74,22 +80,41 @@ def _known_device(value: str) -> str:
 Device = Annotated[str, AfterValidator(_known_device)]
 
 
+def _as_prefixes(values: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(str(parse_prefix(value)) for value in values)
+
+
+AllowedUrls = Annotated[tuple[str, ...], CommaSeparated, AfterValidator(_as_prefixes)]
+
+
+def _no_address(path: Path | None) -> Path | None:
+    if path is not None and is_address(str(path)):
+        raise ValueError("only scenes are read from addresses: download it")
+    return path
+
+
+LocalFile = Annotated[Path | None, AfterValidator(_no_address)]
+
+
 class AssessOptions(Settings):
     """How scenes are assessed; frozen, complete, and written into `run.json`."""
 
-    buildings: Path | None = None
+    buildings: LocalFile = None
     """File of buildings (polygons or points); without one, the scene is cut into grid cells."""
     id_field: str | None = None
     """Column of --buildings with unique ids; without one uid, id or fid, else the row number."""
-    exclude: Path | None = None
+    exclude: LocalFile = None
     """Polygons or a raster mask of what hides the ground (clouds); such units become obscured."""
     clouds: Literal["check", "ignore"] = "check"
     """Look for cloud, thick haze and blown-out pixels; units they hide become obscured."""
-    pre: Path | None = None
+    pre: LocalFile = None
     """Picture of the same ground before the storm, for models that compare two; of a folder of
     such, each scene takes the one that reaches over most of it."""
     stride: Annotated[float | None, Field(gt=0)] = None
     """Side of a grid cell in metres, at most the model's chip; without one, the chip itself."""
+    dense: Literal["auto", "off"] = "auto"
+    """With a --stride of much less than the chip, run the network once over the scene and let
+    windows share that, where it comes near enough to every chip by itself; or never."""
     model: str = AUTO
     """Bundle: a shipped name (see `damagenet models`) or a folder; auto takes harvey-event, and
     harvey-pair with --pre."""
@@ -113,12 +138,24 @@ class AssessOptions(Settings):
     """Assess scenes coarser than 3 m, marking every verdict forced-coarse."""
     allow_driver: Annotated[tuple[str, ...], CommaSeparated] = ()
     """GDAL drivers to open beside GeoTIFF, PNG and JPEG, by name, as in VRT."""
+    allow_url: AllowedUrls = ()
+    """Addresses that scenes may be read from, with all that lies below them, as in
+    https://example.org/harvey/ or s3://bucket/; without any, none is."""
+    asset: str | None = None
+    """Asset of STAC Items that is the scene; without one, the GeoTIFF whose role says so."""
     format: Annotated[tuple[Format, ...], CommaSeparated] = ("gpkg", "geojson", "cog", "html")
     """Files to write: gpkg, geojson, parquet, csv, cog, html."""
     device: Device = "auto"
     """Where the network runs: auto, cpu, cuda or cuda:N."""
     batch_size: Annotated[int | None, Field(ge=1, le=4096)] = None
     """Chips per forward pass; without one, 16 on a CPU (they fit its cache) and 256 on a GPU."""
+    engine: Literal["local", "ray"] = "local"
+    """Who does the work: this process alone, or a Ray cluster (see docs/CLUSTER.md)."""
+    ray_address: str | None = None
+    """Ray cluster to join, as in 10.0.0.5:6379, or auto; without one, this machine's cores."""
+    runtime: Runtime = "torch"
+    """What computes: torch, compile (torch's compiler: slow to start), onnx (the fastest on a CPU),
+    or bfloat16, whose probabilities differ by up to a few hundredths."""
     on_error: Literal["skip", "fail"] = "skip"
     """After a scene fails, go on with the others or stop."""
     resume: bool = True

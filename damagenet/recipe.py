@@ -109,6 +109,12 @@ class GradedSettings(Settings):
     undamaged_share: float = Field(0.75, gt=0, le=1)
     """The same among the undamaged; undamaged tiles have the rest (of two pictures, a tile seen
     before the storm with another rendering of itself)."""
+    calibrate_on: Literal["scenes", "quarters"] = "scenes"
+    """What is left out of the fit of a head whose verdicts make probabilities of logits: a whole
+    scene, or a quarter of each scene. The threshold always comes from whole scenes."""
+    prior: float | None = Field(None, gt=0, lt=1)
+    """Share of damaged buildings that the probabilities assume; without one, the share among the
+    houses that calibrate."""
 
 
 class DataSettings(Settings):

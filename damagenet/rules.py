@@ -58,11 +58,11 @@ class Rules:
         """
         shift = 0.0 if options.prior is None else _log_odds(options.prior) - _log_odds(card.prior)
         calibration = reweighted(card.calibration, shift, options.prior)
-        own = _moved(card.threshold, shift)
+        own = moved(card.threshold, shift)
         threshold = own if options.threshold is None else options.threshold
         if options.max_error is not None:
             return cls._promising(card, options, calibration, own=own, threshold=threshold)
-        low, high = (_moved(edge, shift) for edge in card.uncertain_band)
+        low, high = (moved(edge, shift) for edge in card.uncertain_band)
         # The band says where the card's own threshold is in doubt, and no other threshold.
         band = (low, high) if low <= threshold <= high else (threshold, threshold)
         return cls(calibration=calibration, threshold=threshold, uncertain_band=band)
@@ -86,8 +86,7 @@ class Rules:
                 f"model {card.name} does not keep: add them with `damagenet models complete`, or "
                 "leave --max-error out"
             )
-        if options.prior is not None:
-            confidence = at_prior(confidence, prior=card.prior, wanted=options.prior)
+        confidence = at_prior(confidence, options.prior or card.prior)
         centre = float(logits(threshold))
         half = confident_distance(confidence, options.max_error, shift=centre - float(logits(own)))
         labels = len(confidence.damaged) + len(confidence.undamaged)
@@ -157,7 +156,7 @@ def _not_kept(labels: int, max_error: float) -> Kept:
     return "too few labels" if labels < labels_needed(max_error) else "not kept"
 
 
-def _moved(p: float, shift: float) -> float:
+def moved(p: float, shift: float) -> float:
     """Return a probability with its log odds larger by `shift`; 0 and 1 stay."""
     if shift == 0 or p in (0, 1):
         return p

@@ -61,6 +61,12 @@ class Neighbours:
         # As they are stored, so that what is measured now is measured again later.
         return cls(axes=axes, directions=directions.half().float())
 
+    def joined(self, features: torch.Tensor) -> "Neighbours":
+        """Return the same with more chips to be near to, by their features (N, F)."""
+        units = F.normalize(features.double(), dim=1).float()
+        directions = F.normalize(units @ self.axes, dim=1).half().float()
+        return Neighbours(axes=self.axes, directions=torch.cat([self.directions, directions]))
+
     def as_bytes(self) -> bytes:
         """Return the file that `read_neighbours` reads, in half precision."""
         from safetensors.torch import save

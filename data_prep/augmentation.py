@@ -158,7 +158,7 @@ class Augmentation:
         )
 
     def reseed(self, seed: int) -> None:
-        """Start the random numbers anew from a seed within 0..2**32-1."""
+        """Start the random numbers anew from a seed of 0 or above."""
         for pipeline in (self._together, self._apart):
             if pipeline is not None:
                 # `set_random_seed` would give each step the same numbers: all flips or none.

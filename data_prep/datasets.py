@@ -1,9 +1,11 @@
 """The prepared tiles as torch wants them: one by one for training, all at once for scoring."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.utils.data import Dataset, get_worker_info
+from torch.utils.data import Dataset
 
 from damagenet.errors import DataError
 from data_prep.augmentation import Augmentation
@@ -17,13 +19,15 @@ class TileDataset(Dataset[Item]):
     """Tiles of a split: item i is the tuple of images and the label of tile `index[i]`.
 
     The images are one uint8 tensor (3, 128, 128); the label is a float32 scalar, 1 for damaged.
-    In a worker process the augmentation is seeded from the worker's own seed, so that workers
-    differ from one another and a seeded loader repeats itself.
+    Items go on behind the last tile: of N tiles, item `i + N * epoch` is tile i as that epoch sees
+    it. What the augmentation makes of it depends on the seed and on that number alone, whichever
+    process asks and whatever it was asked before.
 
     Args:
         tiles: A prepared data set.
         index: Row numbers of the manifest.
         augmentation: From `build_augmentation`; None leaves the tiles as they are.
+        seed: Of the augmentation.
 
     Raises:
         DataError: If the index is empty or reaches outside the data set.
@@ -34,30 +38,37 @@ class TileDataset(Dataset[Item]):
         tiles: HarveyTiles,
         index: Index,
         augmentation: Augmentation | None = None,
+        *,
+        seed: int = 0,
     ) -> None:
         _check_index(tiles, index)
         self.tiles = tiles
         self.index = index
         self.augmentation = augmentation
+        self.seed = seed
         self.labels = torch.from_numpy(tiles.labels[index].astype(np.float32))
-        self._worker_seed: int | None = None
 
     def __len__(self) -> int:
         return len(self.index)
 
-    def __getitem__(self, position: int) -> Item:
+    def __iter__(self) -> Iterator[Item]:
+        """Yield every tile once, as the first epoch sees it; Python itself would never end."""
+        return (self[number] for number in range(len(self)))
+
+    def __getitem__(self, number: int) -> Item:
+        position = number % len(self.index)
         pixels = np.array(self.tiles.pixels[self.index[position]])
         if self.augmentation is not None:
-            self._seed_in_worker(self.augmentation)
+            self.augmentation.reseed(_mixed(self.seed, number))
             pixels = self.augmentation(pixels)
         image = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
         return (image,), self.labels[position]
 
-    def _seed_in_worker(self, augmentation: Augmentation) -> None:
-        worker = get_worker_info()
-        if worker is not None and worker.seed != self._worker_seed:
-            self._worker_seed = worker.seed
-            augmentation.reseed(worker.seed % 2**32)
+
+def _mixed(seed: int, number: int) -> int:
+    """Return 64 bits that change wholly with either number."""
+    low, high = np.random.SeedSequence((seed, number)).generate_state(2)
+    return int(low) | int(high) << 32
 
 
 def tile_tensor(tiles: HarveyTiles, index: Index) -> torch.Tensor:

@@ -13,7 +13,9 @@ from rasterio._err import CPLE_BaseError
 from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError, RasterioIOError
 from rasterio.io import DatasetReader
 
+from damagenet.addresses import RemotePath, is_address, without_queries
 from damagenet.errors import SceneError
+from data_prep.remote import gdal_name, look_up, remote_fault, remote_settings, require_allowed
 from data_prep.truncation import find_truncation
 
 DRIVERS = ("GTiff", "PNG", "JPEG")
@@ -38,22 +40,32 @@ _MAGIC = {
     b"\x89PNG": "PNG",
     b"\xff\xd8\xff": "JPEG",
 }
-_BENIGN = re.compile(r"Unknown field with tag|TIFFReadDirectory|TIFFFetchNormalTag|^PROJ\b|iCCP")
+_BENIGN = re.compile(
+    r"Unknown field with tag|TIFFReadDirectory|TIFFFetchNormalTag|^PROJ\b|iCCP|\bretrying\b"
+)
 _DAMAGE = re.compile(r"corrupt|truncat|premature|incomplete|read error|decod|CRC|checksum", re.I)
 """What a warning must speak of to count as damage; an error always counts."""
 
 
-def open_raster(path: Path, allow_driver: tuple[str, ...] = ()) -> DatasetReader:
+def open_raster(
+    path: Path, allow_driver: tuple[str, ...] = (), allow_url: tuple[str, ...] = ()
+) -> DatasetReader:
     """Open a raster for reading, if it is of a kind that may be opened.
 
     Args:
-        path: File; network addresses and GDAL's virtual paths only where their file system
-            (`vsicurl`, `vsis3`, ...) is in `allow_driver`.
+        path: File, or the address of a GeoTIFF; GDAL's virtual paths only where their file system
+            (`vsizip`, ...) is in `allow_driver`.
         allow_driver: GDAL drivers and file systems to allow beside `DRIVERS`.
+        allow_url: Addresses that may be read, and what lies below them.
 
     Raises:
-        SceneError: If the file is missing, of a refused kind, empty, damaged or truncated.
+        SceneError: If the file is missing, of a refused kind, empty, damaged or truncated, or if
+            its address is not allowed or cannot be read by ranges.
     """
+    if isinstance(path, RemotePath):
+        require_allowed(path, allow_url)
+        look_up(path)
+        return open_remote(path)
     name = _allowed_name(path, allow_driver)
     with gdal_session(path, strict=False):
         dataset = _open_first(name, path, (*DRIVERS, *_driver_names(allow_driver)))
@@ -64,6 +76,21 @@ def open_raster(path: Path, allow_driver: tuple[str, ...] = ()) -> DatasetReader
             dataset.close()
             raise SceneError(f"{path} is truncated: {fault}; copy or download it again")
     return dataset
+
+
+def open_remote(path: RemotePath) -> DatasetReader:
+    """Open a GeoTIFF at an address that was found to be allowed.
+
+    Raises:
+        SceneError: If it cannot be read.
+    """
+    with gdal_session(path, strict=False), _LISTENER.listen() as heard:
+        try:
+            return rasterio.open(gdal_name(path), driver="GTiff")
+        except (*GDAL_ERRORS, ValueError) as err:
+            # Not chained: what GDAL says holds the whole address, which may be signed.
+            fault = remote_fault(path, [*heard, str(err)])
+    raise SceneError(fault)
 
 
 @contextmanager
@@ -79,7 +106,8 @@ def gdal_session(path: Path, *, strict: bool = True) -> Iterator[None]:
     Raises:
         SceneError: If anything inside fails to read.
     """
-    with rasterio.Env(**GDAL_SETTINGS), _LISTENER.listen() as heard:
+    settings = GDAL_SETTINGS | (remote_settings(path) if isinstance(path, RemotePath) else {})
+    with rasterio.Env(**settings), _LISTENER.listen() as heard:
         try:
             yield
         except GDAL_ERRORS as err:
@@ -146,26 +174,27 @@ def _open_first(name: str, path: Path, drivers: tuple[str, ...]) -> DatasetReade
 
 
 def _allowed_name(path: Path, allow_driver: tuple[str, ...]) -> str:
-    """Return the name to give to GDAL: a file that exists, or an allowed network address."""
-    # Path makes `https:/host` of `https://host`.
-    text = re.sub(r"^((?:/vsi\w+/)?[a-z][a-z0-9+.-]+):/(?!/)", r"\1://", path.as_posix())
-    address = re.match(r"^(?:(/vsi\w+)/|([a-z][a-z0-9+.-]+)://)", text)
-    if address is None:
+    """Return the name to give to GDAL: a file that exists, or an allowed virtual path."""
+    text = path.as_posix()
+    if is_address(text) or _NETWORK.search(text):
+        shown = without_queries(text)
+        raise SceneError(f"{shown} is not read: write a plain address, as in https://HOST/FILE.tif")
+    virtual = re.match(r"/(vsi\w+)/", text)
+    if virtual is None:
         if not path.is_file():
             what = "is a folder, not a file" if path.is_dir() else "does not exist"
             raise SceneError(f"{path} {what}: name a GeoTIFF, PNG or JPEG file")
         return text
-    system, scheme = address.groups()
-    file_system = system.strip("/") if system else f"vsi{_SCHEMES.get(scheme, scheme)}"
-    if file_system not in allow_driver:
+    if virtual[1] not in allow_driver:
         raise SceneError(
-            f"{text} is a network or virtual path, which is not opened unasked: download the "
-            f"file, or pass --allow-driver {file_system}"
+            f"{text} is a virtual path, which is not opened unasked: unpack the file, or pass "
+            f"--allow-driver {virtual[1]}"
         )
     return text
 
 
-_SCHEMES = {"http": "curl", "https": "curl", "ftp": "curl", "gs": "gs", "az": "az"}
+_NETWORK = re.compile(r"/vsi(curl|s3|gs|az|adls|oss|swift|hdfs|webhdfs|plugin|rclone)", re.I)
+"""File systems of GDAL that reach into a network, also inside an archive's name."""
 
 
 def _driver_names(allow_driver: tuple[str, ...]) -> tuple[str, ...]:
@@ -203,4 +232,6 @@ def _head(path: Path) -> bytes:
 
 
 def _damaged(path: Path, reason: str) -> str:
+    if isinstance(path, RemotePath):
+        return remote_fault(path, [reason])
     return f"{path} cannot be read, it is damaged or incomplete ({reason}): copy it again"

@@ -10,10 +10,12 @@ from pyproj import CRS
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import DatasetReader
 
+from damagenet.addresses import RemotePath, without_queries
 from damagenet.card import ChipGround
 from damagenet.errors import SceneError
 from data_prep.clouds import seen_ground
 from data_prep.opening import GDAL_ERRORS, gdal_session, open_raster
+from data_prep.remote import gdal_name
 from data_prep.scene import Scene, SceneOptions, nothing_valid, too_coarse
 from data_prep.survey import WHOLE_READ_PX
 from data_prep.windows import Grid
@@ -86,7 +88,7 @@ def inspect_scene(path: Path, options: SceneOptions, ground: ChipGround) -> Pref
     """
     report = Preflight(path=path)
     try:
-        with open_raster(path, options.allow_driver) as dataset:
+        with open_raster(path, options.allow_driver, options.allow_url) as dataset:
             report = _describe_file(report, dataset)
         # A scene that is too coarse is described too, so its refusal is put off.
         with Scene.open(path, replace(options, force_coarse=True, chip=ground)) as scene:
@@ -190,10 +192,11 @@ def _cog(path: Path) -> tuple[bool, tuple[str, ...]]:
     """Return whether a TIFF is a valid COG, and if not, why."""
     from rio_cogeo.cogeo import cog_validate
 
+    name = gdal_name(path) if isinstance(path, RemotePath) else str(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            valid, errors, _ = cog_validate(str(path), quiet=True)
+            valid, errors, _ = cog_validate(name, quiet=True)
     except (*GDAL_ERRORS, ValueError) as err:
-        return False, (str(err),)
+        return False, (without_queries(str(err)),)
     return bool(valid), tuple(str(fault) for fault in errors)

@@ -43,6 +43,8 @@ class SceneOptions:
     """Ground sampling in metres, for a scene without CRS."""
     allow_driver: tuple[str, ...] = ()
     """GDAL drivers to open beside GeoTIFF, PNG and JPEG, by name."""
+    allow_url: tuple[str, ...] = ()
+    """Addresses that scenes may be read from, and what lies below them."""
     force_coarse: bool = False
     """Open scenes coarser than `COARSE_M` too."""
     chip: ChipGround = field(default_factory=ChipGround)
@@ -94,7 +96,7 @@ class Scene:
                 coarser than `COARSE_M` unless that is forced.
         """
         options = options or SceneOptions()
-        file = open_raster(path, options.allow_driver)
+        file = open_raster(path, options.allow_driver, options.allow_url)
         try:
             with gdal_session(path):
                 choice = choose_bands(file, options.bands)

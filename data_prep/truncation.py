@@ -34,7 +34,7 @@ def _tail(path: Path) -> bytes:
 
 def _missing_block(dataset: DatasetReader, length: int) -> str | None:
     for band in _bands_with_own_blocks(dataset):
-        for column, row in _blocks(dataset):
+        for column, row in sampled_blocks(dataset):
             offset = dataset.get_tag_item(f"BLOCK_OFFSET_{column}_{row}", "TIFF", bidx=band)
             size = dataset.get_tag_item(f"BLOCK_SIZE_{column}_{row}", "TIFF", bidx=band)
             if offset and size and int(offset) + int(size) > length:
@@ -48,7 +48,7 @@ def _bands_with_own_blocks(dataset: DatasetReader) -> tuple[int, ...]:
     return (1,) if by_pixel else tuple(dataset.indexes)
 
 
-def _blocks(dataset: DatasetReader) -> Iterator[tuple[int, int]]:
+def sampled_blocks(dataset: DatasetReader) -> Iterator[tuple[int, int]]:
     """Yield (column, row) of all blocks of a small file, of the last rows and a sample else."""
     height, width = dataset.block_shapes[0]
     columns, rows = -(-dataset.width // width), -(-dataset.height // height)

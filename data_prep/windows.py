@@ -155,11 +155,16 @@ class Grid:
         """Number of cells."""
         return self.rows * self.columns
 
-    def pieces(self, max_windows: int = 512) -> list[GridPiece]:
-        """Cut the grid into blocks of at most `max_windows` cells, the same for the same grid."""
+    def pieces(self, max_windows: int = 512, *, across: int | None = None) -> list[GridPiece]:
+        """Cut the grid into blocks of at most `max_windows` cells, the same for the same grid.
+
+        Args:
+            max_windows: Cells of a block at most.
+            across: Columns of a block at most; None takes what suits the file.
+        """
         # A file of whole rows would decode them anew for every piece beside another.
         widest = max_windows if self.scene.row_wise else PIECE_COLUMNS
-        across = min(widest, max_windows, self.columns)
+        across = min(across or widest, max_windows, self.columns)
         down = max(1, max_windows // across)
         corners = [
             (row, column)

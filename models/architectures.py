@@ -68,6 +68,9 @@ class Architecture:
     """Refuses parameters that do not go together; takes those that are set, by name."""
     fix_head: Callable[[nn.Linear], None] | None = None
     """Sets the head for good where the features alone are trained."""
+    pooling: str | None = None
+    """Name of its global average pooling, where all that comes before is convolutions and what
+    acts place by place: windows that overlap can then share its maps (`models.dense`)."""
 
 
 STEM_STRIDE = "stem_stride"
@@ -84,6 +87,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             "input_dropout": (0.0, 0.95),
             "dropout": (0.0, 0.95),
         },
+        pooling="pool",
         family="plain",
     ),
     "cao_choe": Architecture(
@@ -100,12 +104,14 @@ ARCHITECTURES: dict[str, Architecture] = {
         features=cifar_resnet.cifar_resnet,
         smallest_px=cifar_resnet.SMALLEST_PX,
         limits={"depth": cifar_resnet.DEPTHS, "width": (8, 256), STEM_STRIDE: (1, 2)},
+        pooling="pool",
         family="residual",
     ),
     "compact_resnet": Architecture(
         features=cnn.compact_resnet,
         smallest_px=cnn.SMALLEST_PX,
         limits={"width": (8, 256), "dropout": (0.0, 0.95)},
+        pooling="pool",
         family="residual",
     ),
     "wide_resnet": Architecture(
@@ -117,6 +123,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             "dropout": (0.0, 0.95),
             STEM_STRIDE: (1, 2),
         },
+        pooling="pool",
         family="residual",
     ),
     "mocapsnet": Architecture(
@@ -186,6 +193,7 @@ def _other_architecture(name: str) -> Architecture:
     from models import texture
     from models.swap import Where
     from models.transfer.features import backbone_features
+    from models.transfer.lite0 import NAME as LITE0
     from models.transfer.table import backbone_names, find_backbone
 
     if name == texture.NAME:
@@ -218,6 +226,7 @@ def _other_architecture(name: str) -> Architecture:
         activation=None,
         backbone=backbone,
         family="residual" if backbone.residual else "other",
+        pooling="avgpool" if backbone.residual else "pool" if name == LITE0 else None,
     )
 
 

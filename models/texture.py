@@ -72,7 +72,7 @@ class TextureStatistics(nn.Module):
         unseen = _unseen_blocks(black)
         maps = maps * (1 - black * _spread(unseen, black.shape))
         if count > 1:
-            unseen = torch.stack(unseen.chunk(count)).amax(dim=0).repeat(count, 1, 1, 1)
+            unseen = _by_image(unseen, count).amax(dim=0).repeat(count, 1, 1, 1)
         found = []
         for name, stage in self.trunk.named_children():
             maps = stage(maps)
@@ -81,10 +81,15 @@ class TextureStatistics(nn.Module):
                 found.append(torch.log(deviation + FLOOR))
         statistics = torch.cat(found, dim=1)
         if count > 1:
-            post, pre = statistics.chunk(count)
+            post, pre = _by_image(statistics, count)
             statistics = post - pre
         dropped: torch.Tensor = self.dropout(statistics)
         return dropped
+
+
+def _by_image(rows: torch.Tensor, count: int) -> torch.Tensor:
+    """Return rows (count * N, ...) as (count, N, ...); a chunk would fix N when it is exported."""
+    return rows.reshape(count, rows.shape[0] // count, *rows.shape[1:])
 
 
 def _unseen_blocks(black: torch.Tensor) -> torch.Tensor:

@@ -8,6 +8,7 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from made_events import STEP_PX, make_event
 from tiny_run import make_bundle
 from tiny_tiles import make_tiles
@@ -16,7 +17,7 @@ from typer.testing import CliRunner
 from damagenet.adapt.adapt import adapt
 from damagenet.adapt.options import AdaptOptions
 from damagenet.bundle import load_bundle, read_card, save_bundle
-from damagenet.card import ChipGround, Score
+from damagenet.card import ChipGround, Score, Strangeness
 from damagenet.cli.main import app
 from damagenet.engine.assess import assess_scene
 from damagenet.errors import (
@@ -31,6 +32,7 @@ from damagenet.errors import (
 from damagenet.evaluation.seen_ground import learned_tiles, seen_boxes
 from damagenet.inference import Predictor
 from damagenet.options import AssessOptions
+from damagenet.strangeness import Neighbours
 from data_prep.footprints import read_buildings
 from models.factory import build_network
 
@@ -65,6 +67,47 @@ def labelled_as(folder, frame):
 
 def told(folder, **changed):
     return adapt([folder / "scene.tif"], asked(folder, **changed), command="damagenet adapt")
+
+
+def with_neighbours(folder):
+    """Give the base noise to compare chips with, as if held-out ground lay 1.2 times as far."""
+    base = load_bundle(folder)
+    rng = np.random.default_rng(0)
+    size = base.network.head.in_features
+    noise = torch.from_numpy(rng.random((200, size)).astype(np.float32))
+    usual = Strangeness(typical=0.1, limit=1.2, blocks=9, measured_on="made noise")
+    card = base.card.model_copy(update={"strangeness": usual})
+    neighbours = Neighbours.of(noise)
+    save_bundle(folder, card, base.network, base.training_tiles(), neighbours=neighbours)
+
+
+def strangeness_of(folder, model):
+    predictor = Predictor(load_bundle(model), device="cpu")
+    options = AssessOptions(clouds="ignore", overwrite=True)
+    scene, out = folder / "scene.tif", folder / f"out-{model.name}"
+    return assess_scene(scene, out, options, predictor, stem="scene").strangeness
+
+
+def test_what_it_learned_from_is_not_strange_to_it(event):
+    with_neighbours(event / "base")
+    report = told(event)
+    base, made = load_bundle(event / "base"), load_bundle(event / "storm")
+    usual = made.card.strangeness
+    assert (usual.typical, usual.limit, usual.blocks) == (0.1, 1.2, 9)
+    assert usual.measured_on == "made noise, before the event's chips joined"
+    added = len(made.neighbours.directions) - len(base.neighbours.directions)
+    assert added == report.labels.fitted
+    before, after = (strangeness_of(event, event / name) for name in ("base", "storm"))
+    assert after < 0.5 * before
+
+
+def test_where_stages_learned_what_was_measured_before_holds_no_longer(event, caplog):
+    with_neighbours(event / "base")
+    caplog.set_level(logging.INFO)
+    told(event, learn="stages")
+    made = load_bundle(event / "storm")
+    assert (made.card.strangeness, made.neighbours) == (None, None)
+    assert "not measured: the base's tiles are not at hand" in caplog.text
 
 
 def test_labels_make_a_bundle_that_tells_this_event_s_damage(event):
@@ -397,3 +440,10 @@ def test_real_labels_bring_the_shipped_model_s_false_alarms_down(
     assert gain["false_alarm_rate"].high < 0
     assert gain["balanced_accuracy"].value > 0
     assert 0 < report.threshold < 1
+    # Its head alone learned, so that strange is what is strange to the base and no chip it saw.
+    base, made = load_bundle("harvey"), load_bundle(tmp_path / "harvey-houston")
+    assert made.card.strangeness.typical == base.card.strangeness.typical
+    assert torch.equal(
+        made.neighbours.directions[: len(base.neighbours.directions)], base.neighbours.directions
+    )
+    assert len(made.neighbours.directions) > len(base.neighbours.directions) + 100

@@ -14,6 +14,7 @@ ROOMS = ("damagenet", "data_prep", "models", "api")
 VOCABULARY = {
     f"damagenet.{name}"
     for name in (
+        "addresses",
         "errors",
         "labels",
         "config",
@@ -93,14 +94,15 @@ FLOORS = (
             "devices",
             "inference",
             "rules",
+            "runtimes",
             "strangeness",
         )
     },
     {"damagenet.outputs"},
-    {"damagenet.engine", "damagenet.training"},
+    {"damagenet.engine", "damagenet.cluster", "damagenet.training"},
     {
         f"damagenet.{name}"
-        for name in ("evaluation", "study", "totals", "adapt", "explain", "transfer")
+        for name in ("evaluation", "study", "totals", "adapt", "explain", "transfer", "export")
     },
     {"damagenet.cli"},
 )
@@ -122,6 +124,11 @@ def test_training_and_assessing_do_not_know_each_other():
     for name in (n for n in FILES if n.startswith(rooms)):
         (stranger,) = (room for room in rooms if not name.startswith(room))
         assert not {other for other in ours(FILES[name]) if other.startswith(stranger)}
+
+
+@pytest.mark.parametrize("name", [n for n in FILES if not n.startswith("damagenet.cluster")])
+def test_one_room_alone_knows_ray(name):
+    assert "ray" not in {other.split(".")[0] for other in imports(FILES[name])}
 
 
 @pytest.mark.parametrize("name", [n for n in FILES if not n.startswith("damagenet.cli")])
@@ -150,7 +157,12 @@ def test_no_file_is_called_by_a_word_that_says_nothing():
 
 @pytest.mark.parametrize(
     ("name", "heavy"),
-    [("damagenet.cli.main", HEAVY), ("api.worker", {"torch", "rasterio", "geopandas"})],
+    [
+        ("damagenet.cli.main", HEAVY),
+        ("api.worker", {"torch", "rasterio", "geopandas"}),
+        # Networks run in the processes that it starts.
+        ("api.serve", {"torch", "lightning", "albumentations", "scipy.stats"}),
+    ],
 )
 def test_what_starts_often_loads_nothing_heavy(name, heavy):
     code = f"import sys, {name}\nprint(*sorted(set({sorted(heavy)!r}) & set(sys.modules)))"

@@ -128,17 +128,27 @@ def test_an_index_that_does_not_fit_is_refused(tiles, index, message):
         tile_tensor(tiles, np.array(index, np.int64))
 
 
-def loaded(tiles, *, seed):
+def loaded(tiles, *, seed, workers):
     augmentation = build_augmentation(Choice(name="colour"), 0)
-    dataset = TileDataset(tiles, np.zeros(8, np.int64), augmentation)
-    generator = torch.Generator().manual_seed(seed)
-    loader = DataLoader(dataset, batch_size=2, num_workers=2, generator=generator)
+    dataset = TileDataset(tiles, np.zeros(8, np.int64), augmentation, seed=seed)
+    loader = DataLoader(dataset, batch_size=2, num_workers=workers)
     return torch.cat([image for (image,), _ in loader])
 
 
-def test_workers_differ_from_one_another_and_repeat_with_the_loaders_seed(tiles):
-    one, same, other = (loaded(tiles, seed=seed) for seed in (1, 1, 2))
+def test_what_an_item_shows_depends_on_seed_and_number_whoever_loads_it(tiles):
+    one, same, other = (
+        loaded(tiles, seed=1, workers=0),
+        *(loaded(tiles, seed=seed, workers=2) for seed in (1, 2)),
+    )
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
-    # Batches alternate between the two workers; equal seeds would make them equal.
-    assert not torch.equal(one[0:2], one[2:4])
+    assert len({image.numpy().tobytes() for image in one}) > 4
+
+
+def test_items_go_on_behind_the_last_tile(tiles):
+    dataset = TileDataset(tiles, np.array([9, 3]))
+    for number in (0, 1, 2, 5):
+        (image,), label = dataset[number]
+        (again,), same = dataset[number % 2]
+        assert torch.equal(image, again)
+        assert label == same

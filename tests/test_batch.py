@@ -160,6 +160,7 @@ def test_a_broken_scene_among_others_is_reported_and_the_others_are_assessed(tmp
     assert {row["error"] for row in rows} == {"SceneError"}
     assert all(len(row["sentence"]) > 20 for row in rows)
     assert sorted(path.name for path in out.iterdir()) == [
+        "collection.json",
         "damage.csv",
         "damage.parquet",
         "failures.csv",

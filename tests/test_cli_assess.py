@@ -128,10 +128,10 @@ def test_interrupting_says_how_to_go_on(tmp_path, damagenet, monkeypatch):
 def test_interrupting_while_scenes_are_found_says_so_too(tmp_path, damagenet, monkeypatch):
     from damagenet.engine import scene_list
 
-    def interrupted(named):
+    def interrupted(named, asset):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(scene_list, "find_scenes", interrupted)
+    monkeypatch.setattr(scene_list, "find_with_items", interrupted)
     code, _, stderr = damagenet(tmp_path, "--out", tmp_path / "out")
     assert code == 130
     assert stderr == "damagenet: interrupted; run the same command again to continue\n"

@@ -12,6 +12,7 @@ COMMANDS = (
     "inspect",
     "train",
     "evaluate",
+    "export",
     "explain",
     "summarise",
     "suggest",

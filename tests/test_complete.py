@@ -1,11 +1,14 @@
 """An older bundle gets what its card lacks, and nothing else."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from made_tiles import make_recipe, make_tiles
 
+from damagenet.adapt.strangeness import _measured_anew
 from damagenet.bundle import find_bundle, load_bundle, read_card
 from damagenet.card import Event
 from damagenet.errors import DataError, OutputError
@@ -81,6 +84,18 @@ def test_an_adapted_bundle_is_adapted_again_instead(older, tmp_path):
     rewrite(older, {"event": event.model_dump(mode="json")})
     with pytest.raises(DataError, match="was adapted to a, b: adapt it again instead"):
         complete_bundle(older, tmp_path / "completed", make_tiles())
+
+
+def test_stages_that_learned_are_measured_anew_on_the_tiles_of_the_base(made, monkeypatch, caplog):
+    monkeypatch.setattr("damagenet.strangeness.BLOCK_TILES", 2)
+    usual, neighbours = _measured_anew(made, made.network, make_tiles())
+    assert usual == made.card.strangeness.model_copy(update={"neighbours_sha256": ""})
+    torch.testing.assert_close(neighbours.directions, made.neighbours.directions)
+    data = made.card.recipe.data.model_copy(update={"limit": 40})
+    recipe = made.card.recipe.model_copy(update={"data": data})
+    other = replace(made, card=made.card.model_copy(update={"recipe": recipe}))
+    assert _measured_anew(other, made.network, make_tiles()) == (None, None)
+    assert "not measured: the recipe of" in caplog.text
 
 
 def test_a_folder_that_is_there_is_left_alone(older, tmp_path):

@@ -49,7 +49,7 @@ def simulated(*, prior, apart, count, max_error, chosen, wanted=None):
         threshold = balanced_threshold(p, labels) if chosen else prior
         curve = confidence_curve(p, labels, threshold)
         if wanted is not None:
-            curve = at_prior(curve, prior=prior, wanted=wanted, seed=number)
+            curve = at_prior(curve, wanted, seed=number)
         # The truth is calibrated at its own prior; distances are of the calibration's.
         seen = 1 / (1 + np.exp(-(logits(truth[0]) + np.log(odds))))
         half = confident_distance(curve, max_error)
@@ -159,7 +159,7 @@ def test_labels_at_another_prior_are_labels_left_out(prior, wanted):
     count = 20_000
     damaged = round(prior * count)
     curve = Confidence(damaged=(1.0,) * damaged, undamaged=(-1.0,) * (count - damaged))
-    moved = at_prior(curve, prior=prior, wanted=wanted)
+    moved = at_prior(curve, wanted)
     assert len(moved.damaged) <= damaged
     assert len(moved.undamaged) <= count - damaged
     left = len(moved.damaged) + len(moved.undamaged)
@@ -168,8 +168,11 @@ def test_labels_at_another_prior_are_labels_left_out(prior, wanted):
 
 
 def test_the_prior_of_the_labels_leaves_them_all():
-    curve = Confidence(damaged=(1.0, 2.0), undamaged=(-1.0,))
-    assert at_prior(curve, prior=0.3, wanted=0.3) == curve
+    curve = Confidence(damaged=(1.0,) * 30, undamaged=(-1.0,) * 70)
+    assert at_prior(curve, 0.3) == curve
+    # As near as whole labels can come.
+    assert at_prior(curve, 0.305) == curve
+    assert len(at_prior(curve, 0.15).damaged) < 25
 
 
 @pytest.mark.parametrize(

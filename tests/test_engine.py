@@ -235,11 +235,11 @@ def test_progress_is_told_piece_by_piece_and_cancel_keeps_them(tmp_path, predict
 
 
 def test_a_full_disk_is_one_sentence_and_leaves_no_half_part(tmp_path, assess, monkeypatch):
-    def full(self, path, **_):
-        path.write_bytes(b"PAR1")
+    def full(self, content):
+        self.write_text("PAR1")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("geopandas.GeoDataFrame.to_parquet", full)
+    monkeypatch.setattr("pathlib.Path.write_bytes", full)
     with pytest.raises(OutputError, match=r"No space left on device.*free space"):
         assess(make_scene(tmp_path / "a.tif", columns=2, rows=2))
     parts = tmp_path / "out" / "a" / "parts"

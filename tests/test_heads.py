@@ -22,7 +22,9 @@ from damagenet.evaluation.evaluate import EvaluationSetup, evaluate_bundle
 from damagenet.evaluation.protocols import make_folds
 from damagenet.evaluation.scores import calibration_limit
 from damagenet.evaluation.seen_ground import learned_tiles
+from damagenet.options import AssessOptions
 from damagenet.recipe import Choice, ModelSettings, Recipe
+from damagenet.rules import Rules
 from damagenet.training.checks import check_recipe
 from damagenet.training.head import Features, left_out_logits, solve
 from damagenet.training.head_training import _band_of_doubt
@@ -106,6 +108,7 @@ def made_features(rng, *, n=120, f=5, folds=3):
         of=np.arange(n),
         damaged=damaged,
         fold=np.arange(n) % folds,
+        quarter=np.arange(n) % 4,
         source=np.zeros(n, int),
         weight=np.full(n, 1 / n),
     )
@@ -201,7 +204,8 @@ def test_a_verdict_from_outside_the_fold_knows_nothing_of_its_labels(seed):
     here = features.fold == 1
     turned = replace(features, damaged=np.where(here, ~features.damaged, features.damaged))
     np.testing.assert_array_equal(
-        left_out_logits(features, 0.1)[here], left_out_logits(turned, 0.1)[here]
+        left_out_logits(features, 0.1, features.fold)[here],
+        left_out_logits(turned, 0.1, features.fold)[here],
     )
 
 
@@ -309,6 +313,42 @@ def test_the_same_recipe_gives_the_same_head(bundle, tiles, xbd, tmp_path):
     again = train(recipe_of(tiles, xbd), tmp_path / "again", tiles=tiles)
     assert torch.equal(bundle.network.head.weight, again.network.head.weight)
     assert again.card.calibration.temperature == bundle.card.calibration.temperature
+
+
+def test_quarters_of_scenes_and_a_prior_change_probabilities_and_no_verdict(
+    bundle, tiles, xbd, tmp_path
+):
+    graded = {"path": str(xbd), "renderings": 1, "calibrate_on": "quarters"}
+    quartered, made = (
+        train(recipe_of(tiles, xbd, data__graded=graded | prior), tmp_path / name, tiles=tiles)
+        for name, prior in (("own", {}), ("other", {"prior": 0.105}))
+    )
+    assert torch.equal(made.network.head.weight, bundle.network.head.weight)
+    own, other = bundle.card.calibration, quartered.card.calibration
+    assert (bundle.card.prior, made.card.prior) == (pytest.approx(24 / 36), 0.105)
+    assert "had not seen its quarter of its scene or block of ground" in other.fitted_on
+    assert (own.temperature, own.bias) != (other.temperature, other.bias)
+    # At the share of the labels all is as without a prior.
+    rules = Rules.of(made.card, AssessOptions(prior=bundle.card.prior))
+    assert rules.calibration.bias == pytest.approx(quartered.card.calibration.bias)
+    assert rules.threshold == pytest.approx(quartered.card.threshold)
+    assert rules.uncertain_band == pytest.approx(quartered.card.uncertain_band)
+    assert made.card.confidence == quartered.card.confidence
+    # The margins are those of labels at their own share, so that few of them speak for 10.5 %.
+    sure = Rules.of(made.card, AssessOptions(max_error=0.3))
+    assert 8 < sure.labels < 30
+
+
+def test_quarters_part_a_scene_and_no_building(xbd, tiles):
+    sources = [one for one in open_labelled_chips(recipe_of(tiles, xbd), tiles) if one.graded]
+    for source in sources:
+        # Damaged stand in the west of each place, in three rows from north to south.
+        east = 0 if source.damaged[0] else 1
+        assert set(source.quarter) == {east, east + 2}
+        for building in np.unique(source.unit):
+            assert len(np.unique(source.quarter[source.unit == building])) == 1
+    tiles_ = [one for one in open_labelled_chips(recipe_of(tiles, xbd), tiles) if not one.graded]
+    assert set(tiles_[0].quarter) == {0, 1, 2, 3}
 
 
 def test_a_bundle_is_not_scored_on_the_scenes_that_it_learned_from(bundle, tiles, xbd, tmp_path):

@@ -6,13 +6,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_bundle import MODEL, made_card
+from torch import nn
 
 from damagenet.bundle import Bundle
 from damagenet.calibration import probabilities
 from damagenet.card import Calibration
 from damagenet.devices import resolve_device
 from damagenet.errors import ConfigError, DeviceError
-from damagenet.inference import Predictor
+from damagenet.inference import Predictor, fused
+from damagenet.recipe import Choice, ModelSettings
 from models.factory import build_network
 
 
@@ -65,6 +67,18 @@ def test_the_bundles_own_network_is_left_alone(bundle):
     Predictor(bundle, device="cpu").probabilities((chips(3),))
     after = bundle.network.state_dict()
     assert all(torch.equal(value, after[name]) for name, value in before.items())
+
+
+def test_the_norms_of_a_resnet_are_folded_too():
+    torch.manual_seed(0)
+    model = ModelSettings(architecture=Choice(name="resnet18", parameters={"size_px": 32}))
+    network = build_network(model, pixel_mean=(90, 91, 92), pixel_std=(40, 41, 42), size_px=32)
+    images = torch.from_numpy(chips(8))
+    with torch.no_grad():
+        network(images)
+        folded, network = fused(network), network.eval()
+        assert folded(images).numpy() == pytest.approx(network(images).numpy(), abs=1e-5)
+    assert not [layer for layer in folded.modules() if isinstance(layer, nn.BatchNorm2d)]
 
 
 def test_the_same_call_gives_the_same_bits(bundle):

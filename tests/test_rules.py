@@ -98,7 +98,9 @@ def test_a_share_of_errors_needs_the_margins_of_labels():
 
 def test_a_band_that_keeps_the_errors_takes_the_place_of_the_cards():
     wrong_near = Confidence(damaged=(-0.5,) * 40 + (4.0,) * 100, undamaged=(-4.0,) * 100)
-    rules = Rules.of(card(confidence=wrong_near), AssessOptions(max_error=0.05))
+    as_labelled = Calibration(temperature=1.3, bias=0.2, prior=140 / 240)
+    given_card = card(confidence=wrong_near, calibration=as_labelled)
+    rules = Rules.of(given_card, AssessOptions(max_error=0.05))
     low, high = rules.uncertain_band
     centre = np.log(odds(0.35))
     assert (rules.kept, rules.labels) == ("kept", 240)
@@ -108,6 +110,17 @@ def test_a_band_that_keeps_the_errors_takes_the_place_of_the_cards():
         0.35,
         0.35,
     )
+
+
+def test_the_labels_speak_for_the_share_that_the_card_assumes():
+    """A card may assume fewer damaged than its labels hold; then fewer of them count."""
+    labels = Confidence(damaged=(4.0,) * 400, undamaged=(-4.0,) * 400)
+    calibration = Calibration(temperature=1.3, bias=0.2, prior=0.1)
+    rare = card(confidence=labels, calibration=calibration)
+    assumed = Rules.of(rare, AssessOptions(max_error=0.05)).labels
+    assert assumed == pytest.approx(400 + 400 / 9, abs=20)
+    assert Rules.of(rare, AssessOptions(max_error=0.05, prior=0.1)).labels == assumed
+    assert Rules.of(rare, AssessOptions(max_error=0.05, prior=0.5)).labels == 800
 
 
 @given(PRIORS)

@@ -306,6 +306,22 @@ def test_too_few_labels_and_one_class_are_refused_with_the_engine_s_sentence(run
     assert (status, "all 21 labels that can be used are damaged" in sentence) == (422, True)
 
 
+def test_a_job_that_follows_is_made_once_under_one_name(running, fresh):
+    def ask(address: str, body: Any) -> Any:
+        named = {"Idempotency-Key": f"storm-{fresh}"}
+        return running.client.post(f"/v1/assessments/{fresh}/{address}", json=body, headers=named)
+
+    first, second = (ask("again", {"threshold": 0.7}) for _ in range(2))
+    assert (first.status_code, second.status_code) == (201, 200)
+    assert second.json()["jobID"] == first.json()["jobID"]
+    assert second.headers["Location"] == first.headers["Location"]
+    for address, body in (("again", {"threshold": 0.8}), ("suggest", {"n": 3})):
+        other = ask(address, body)
+        assert other.status_code == 422
+        assert "was used for other files or options" in other.json()["detail"]
+    running.client.delete(f"/v1/assessments/{first.json()['jobID']}")
+
+
 def test_a_refusal_amid_the_work_is_the_job_s_problem(running, fresh):
     # Twenty neighbours, but for one all of one class: no blocks hold both classes twice.
     ids = sorted(running.truth, key=lambda one: running.truth[one])

@@ -11,10 +11,11 @@ from damagenet.inference import Predictor
 from damagenet.recipe import Choice, ModelSettings
 from damagenet.training.checks import check_recipe
 from damagenet.training.data import open_training_data
+from damagenet.training.hardware import Hardware
 from damagenet.training.lightning_module import DamageModule, network_state
 from damagenet.training.start import start_network
 from damagenet.training.train import train
-from damagenet.training.trainer import Hardware, make_trainer
+from damagenet.training.trainer import make_trainer
 from models.factory import build_network, build_pretrained
 from models.stochastic_depth import ChanceSum
 from models.transfer import torchvision_nets
@@ -125,7 +126,6 @@ def test_processes_wait_for_no_gradient_of_a_layer_that_rests(skips, tmp_path):
     trainer = make_trainer(
         recipe.training,
         tmp_path,
-        augmentation=open_training_data(recipe, make_tiles()).augmentation,
         hardware=Hardware(devices=2),
         progress=False,
         skips_layers=skips,

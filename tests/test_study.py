@@ -275,7 +275,7 @@ def test_a_process_that_dies_leaves_no_row_and_is_told(study_file, tmp_path):
         (process,) = multiprocessing.active_children()
         process.kill()
         (ended,) = workers.ended()
-    assert (ended.answer, ended.exit_code) == (None, -signal.SIGKILL)
+    assert (ended.answer, ended.lost) == (None, f"exit code {-signal.SIGKILL:d}")
     assert folder.rows() == []
     assert folder.is_free(task.key)
 
@@ -302,7 +302,7 @@ def test_a_run_that_somebody_else_has_finished_is_left_alone(finished, study_fil
     with Workers(folder) as workers:
         workers.start(Task(settings=settings, run=run, work=folder.work_place("a"), threads=1))
         (ended,) = workers.ended()
-    assert (ended.answer, ended.exit_code) == (None, 0)
+    assert (ended.answer, ended.lost) == (None, "")
     assert (out / "runs.csv").read_bytes() == before
 
 

@@ -1,10 +1,6 @@
 """Training: repeatable, resumable, checked before it starts, and a bundle at the end."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -143,32 +139,6 @@ def test_a_training_that_never_began_leaves_the_folder_to_another_recipe(tmp_pat
     with pytest.raises(DataError, match="nowhere is no prepared data set"):
         train(recipe, tmp_path / "out", progress=False)
     assert not (tmp_path / "out").exists()
-
-
-def test_two_processes_train_together(tmp_path):
-    script = tmp_path / "train_it.py"
-    script.write_text(
-        "from pathlib import Path\n"
-        "from made_tiles import make_recipe, make_tiles\n"
-        "from damagenet.training.train import train\n"
-        "bundle = train(make_recipe(epochs=1), Path('out'), tiles=make_tiles(), devices=2,\n"
-        "               progress=False)\n"
-        "print(bundle.card.training_tiles.count)\n"
-    )
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, str(script)],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=400,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    # Both write to one stream, so their lines may run together.
-    assert "".join(done.stdout.split()) == "6464"
-    assert load_bundle(tmp_path / "out" / "bundle").card.name == "made"
 
 
 def test_training_learns(tmp_path):

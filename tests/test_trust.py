@@ -34,7 +34,10 @@ def assessed(tmp_path):
     """Return an assessment of `scene.tif` by a card with these fields."""
 
     def make(distance=None, prior=None, max_error=None, stem="scene", **fields):
-        calibration = Calibration(fitted_on="300 made tiles", prior=0.4)
+        prior_of_labels = 0.4
+        if margins := fields.get("confidence"):
+            prior_of_labels = len(margins.damaged) / (len(margins.damaged) + len(margins.undamaged))
+        calibration = Calibration(fitted_on="300 made tiles", prior=prior_of_labels)
         card = make_card().model_copy(update={"calibration": calibration} | fields)
         made = make_assessment(tmp_path / stem, card=card)
         options = AssessOptions(prior=prior, max_error=max_error)
@@ -49,16 +52,16 @@ def assessed(tmp_path):
 
 def test_a_model_that_knows_no_event_says_what_it_was_calibrated_on(assessed):
     assert trust(assessed())["calibration"] == (
-        "Not calibrated for this event: probabilities were calibrated on 300 made tiles, where "
-        "40 % were damaged."
+        "Not calibrated for this event: probabilities were calibrated on 300 made tiles; "
+        "probabilities assume that 40 % are damaged."
     )
     assert trust(assessed(prior=0.05))["calibration"].endswith("; --prior re-weights them to 5 %.")
 
 
 def test_random_labels_of_the_scene_are_a_calibration_for_it(assessed):
     assert trust(assessed(event=event("scene", "other")))["calibration"] == (
-        "Calibrated for this event: on 60 labels of scene, other, drawn at random, where 40 % were "
-        "damaged."
+        "Calibrated for this event: on 60 labels of scene, other, drawn at random; "
+        "probabilities assume that 40 % are damaged."
     )
 
 

@@ -300,6 +300,32 @@ def test_nothing_judged_is_refused_with_the_reasons(tmp_path):
         evaluate_results(results, truth, "grade", GRADES)
 
 
+def test_a_survey_that_contradicts_itself_is_refused(tmp_path):
+    results = write_csv(tmp_path / "run", units(2, p_damaged=[0.9, 0.1]))
+    lats = [29.7, 29.7 + 50 * METRE, 29.7 + 50.5 * METRE]
+
+    def surveyed(name, *grades):
+        frame = gpd.GeoDataFrame(
+            {"uid": ["u0", "u1", "u1 again"], "grade": grades},
+            geometry=[Point(-95.5, lat) for lat in lats],
+            crs=4326,
+        )
+        frame.to_file(tmp_path / name)
+        return tmp_path / name
+
+    truth = surveyed("t.geojson", "none", "none", "major")
+    with pytest.raises(
+        EvaluationError,
+        match=r"t.geojson calls one building both damaged and undamaged, 1 time\(s\), at the same "
+        r"place \(ids u1 and u1 again\): keep one label for each building",
+    ):
+        evaluate_results(results, truth, "grade", GRADES)
+    # What agrees, or says nothing, may be there twice.
+    for name, second in (("a.geojson", "none"), ("b.geojson", "unclear")):
+        agreeing = surveyed(name, "major", "none", second)
+        assert evaluate_results(results, agreeing, "grade", GRADES).join.matched == 2
+
+
 def test_polygons_in_another_crs_join_where_the_unit_lies_inside(tmp_path):
     results = write_csv(tmp_path / "run", units(2, p_damaged=[0.9, 0.1]))
     line = gpd.GeoSeries([Point(-95.5, 29.7), Point(-95.5, 29.7 + 50 * METRE)], crs=4326)

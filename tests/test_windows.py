@@ -26,6 +26,7 @@ class PaperScene:
     pixel_m: tuple[float, float] = (0.4347, 0.4977)
     transform: Affine = GRID
     path: str = "paper.tif"
+    row_wise: bool = False
 
     @property
     def sampling_m(self) -> float:

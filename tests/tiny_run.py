@@ -61,7 +61,7 @@ def make_bundle(
         | fields
     )
     network = build_network(
-        model,
+        card.model,
         pixel_mean=card.pixel_mean,
         pixel_std=card.pixel_std,
         inputs=inputs,

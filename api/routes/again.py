@@ -6,14 +6,13 @@ from fastapi import APIRouter, Body, Query, Request, Response
 from pydantic import JsonValue
 
 from api.changes import Changes, find_changes
-from api.following import assess_again, finished, follow
+from api.following import Wish, assess_again, finished, follow
 from api.form import OFFERED
 from api.guard import REFUSALS
 from api.problems import problems
 from api.routes import service_of
-from api.routes.assessments import JobId, Reader, Writer
+from api.routes.assessments import EARLIER, IdempotencyKey, JobId, Reader, Writer, accepted
 from api.schemas import JobStatus
-from api.statuses import job_status
 from damagenet.options import AssessOptions
 
 router = APIRouter(prefix="/v1/assessments", tags=["assessments"], responses=REFUSALS)
@@ -33,7 +32,7 @@ def options_schema() -> dict[str, Any]:
     "/{job_id}/again",
     status_code=201,
     summary="Assess the same files again",
-    responses=problems(400, 404, 409, 413, 422, 429),
+    responses=EARLIER | problems(400, 404, 409, 413, 422, 429),
     openapi_extra={"requestBody": {"content": {"application/json": {"schema": options_schema()}}}},
 )
 def post_again(
@@ -41,20 +40,22 @@ def post_again(
     response: Response,
     caller: Writer,
     job_id: JobId,
+    *,
     given: Annotated[dict[str, JsonValue] | None, Body()] = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> JobStatus:
     """Assess the files of an assessment with some options changed; nothing is sent again.
 
     Labels go along where the new assessment has the same units.
     """
-    service = service_of(request)
-    job = follow(
+    service, changed = service_of(request), given or {}
+    job, new = follow(
         service,
         finished(service, job_id, caller.owner),
-        lambda new: assess_again(new, given or {}),
+        Wish(process="assess", asked=changed, idempotency_key=idempotency_key),
+        lambda new: assess_again(new, changed),
     )
-    response.headers["Location"] = f"/v1/assessments/{job.id}"
-    return job_status(job)
+    return accepted(response, job, new=new)
 
 
 @router.get(

@@ -15,17 +15,27 @@ from api.problems import problems
 from api.routes import service_of
 from api.schemas import JobPage, JobStatus, Link, Status
 from api.statuses import job_status
-from api.store.tables import DISMISSED, WAITING
+from api.store.tables import DISMISSED, WAITING, Job
 
 router = APIRouter(prefix="/v1/assessments", tags=["assessments"])
 
 JobId = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="Id of the assessment.")]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        max_length=255,
+        min_length=1,
+        description="Your name for this request: sent again, it makes no second job.",
+    ),
+]
 Reader = Annotated[Caller, Depends(caller("read"))]
 Writer = Annotated[Caller, Depends(caller("write"))]
 PAGE = {"jobs": [RUNNING_JOB], "links": [{"href": "/v1/assessments", "rel": "self"}]}
-EARLIER: dict[str, Any] = {
-    "model": JobStatus,
-    "description": "The job of an earlier request with this Idempotency-Key.",
+EARLIER: dict[int | str, dict[str, Any]] = {
+    200: {
+        "model": JobStatus,
+        "description": "The job of an earlier request with this Idempotency-Key.",
+    }
 }
 ACCEPTED: dict[int | str, dict[str, Any]] = {
     201: {
@@ -50,21 +60,14 @@ def request_body() -> dict[str, Any]:
     "",
     status_code=201,
     summary="Assess scenes",
-    responses=ACCEPTED | {200: EARLIER} | problems(400, 404, 409, 413, 415, 422, 429),
+    responses=ACCEPTED | EARLIER | problems(400, 404, 409, 413, 415, 422, 429),
     openapi_extra=request_body(),
 )
 async def create_assessment(
     request: Request,
     response: Response,
     caller: Writer,
-    idempotency_key: Annotated[
-        str | None,
-        Header(
-            max_length=255,
-            min_length=1,
-            description="Your name for this request: sent again, it makes no second job.",
-        ),
-    ] = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> JobStatus:
     """Send scenes, and beside them buildings, pictures from before the storm and options.
 
@@ -86,8 +89,18 @@ async def create_assessment(
     except BaseException:
         await run_in_threadpool(folder.delete)
         raise
-    if job.id != job_id:
-        response.status_code = 200
+    return accepted(response, job, new=job.id == job_id)
+
+
+def accepted(response: Response, job: Job, *, new: bool) -> JobStatus:
+    """Answer with a job that was asked for: 201 and where it is, 200 for one of an earlier request.
+
+    Args:
+        response: To be sent.
+        job: The job.
+        new: Whether this request made it.
+    """
+    response.status_code = 201 if new else 200
     response.headers["Location"] = f"/v1/assessments/{job.id}"
     return job_status(job)
 

@@ -5,16 +5,14 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Body, Request, Response
 from pydantic import ConfigDict, Field
 
-from api.following import adapt, finished, follow, suggest
+from api.following import Wish, adapt, finished, follow, suggest
 from api.guard import REFUSALS
 from api.labels import Labels, Verdict, keep_labels, read_labels
 from api.problems import not_found, problems
 from api.routes import service_of
-from api.routes.assessments import JobId, Reader, Writer
+from api.routes.assessments import EARLIER, IdempotencyKey, JobId, Reader, Writer, accepted
 from api.schemas import Answer, JobStatus
-from api.statuses import job_status
 from api.store.database import now
-from api.store.tables import Job
 
 router = APIRouter(prefix="/v1/assessments", tags=["labels"], responses=REFUSALS)
 
@@ -118,51 +116,56 @@ def post_labels(
     "/{job_id}/suggest",
     status_code=201,
     summary="Suggest units to label",
-    responses=problems(400, 404, 409, 422, 429),
+    responses=EARLIER | problems(400, 404, 409, 422, 429),
 )
 def post_suggest(
     request: Request,
     response: Response,
     caller: Writer,
     job_id: JobId,
+    *,
     asked: SuggestRequest | None = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> JobStatus:
     """Find the units most worth labelling next; a job, as the network looks at all of them.
 
     When it is successful, the units stand among the labels of the assessment, without an answer.
     """
     service, wanted = service_of(request), asked or SuggestRequest()
-    job = follow(
+    job, new = follow(
         service,
         finished(service, job_id, caller.owner),
+        Wish(process="suggest", asked=wanted.model_dump(), idempotency_key=idempotency_key),
         lambda new: suggest(new, n=wanted.n, random=wanted.random, seed=wanted.seed),
     )
-    return _accepted(response, job)
+    return accepted(response, job, new=new)
 
 
 @router.post(
     "/{job_id}/adapt",
     status_code=201,
     summary="Adapt a model",
-    responses=problems(400, 404, 409, 422, 429),
+    responses=EARLIER | problems(400, 404, 409, 422, 429),
 )
 def post_adapt(
-    request: Request, response: Response, caller: Writer, job_id: JobId, asked: AdaptRequest
+    request: Request,
+    response: Response,
+    caller: Writer,
+    job_id: JobId,
+    *,
+    asked: AdaptRequest,
+    idempotency_key: IdempotencyKey = None,
 ) -> JobStatus:
     """Fit a model to this event by 20 labels or more, of both classes.
 
     A part of them is kept aside; the job's result says what the model gained on them, and what it
     forgot. You can then choose it by its name; nobody else sees it.
     """
-    service = service_of(request)
-    job = follow(
+    service, wanted = service_of(request), asked.model_dump()
+    job, new = follow(
         service,
         finished(service, job_id, caller.owner),
-        lambda new: adapt(new, asked.model_dump()),
+        Wish(process="adapt", asked=wanted, idempotency_key=idempotency_key),
+        lambda new: adapt(new, wanted),
     )
-    return _accepted(response, job)
-
-
-def _accepted(response: Response, job: Job) -> JobStatus:
-    response.headers["Location"] = f"/v1/assessments/{job.id}"
-    return job_status(job)
+    return accepted(response, job, new=new)

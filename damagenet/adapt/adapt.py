@@ -17,9 +17,10 @@ from damagenet.adapt.labelled import Floats, Labelled, read_labelled
 from damagenet.adapt.options import AdaptOptions, require_whole
 from damagenet.adapt.progress import Tell, between, no_one
 from damagenet.adapt.report import AdaptReport, Comparison
+from damagenet.adapt.strangeness import adapted_strangeness
 from damagenet.bundle import CARD_FILE, Bundle, load_bundle, model_id, save_bundle
 from damagenet.card import Card
-from damagenet.engine.assess import check_options
+from damagenet.engine.option_checks import check_options
 from damagenet.errors import ConfigError, EvaluationError, OutputError
 from damagenet.evaluation.seen_ground import learned_tiles, seen_boxes
 from damagenet.evaluation.truth import ABSENT, Survey, read_survey, words_told
@@ -101,9 +102,11 @@ def adapt(
         seconds=round(time.perf_counter() - started, 1),
         command=command,
     )
+    usual, neighbours = adapted_strangeness(base, adapted.fit, adapted.divided.fitted, tiles)
     card = finished_card(adapted.bundle.card, base, report, source=labels.name)
+    card = card.model_copy(update={"strangeness": usual})
     manifest = pd.concat([base.training_tiles(), own], ignore_index=True)
-    card = save_bundle(out, card, adapted.bundle.network, manifest)
+    card = save_bundle(out, card, adapted.bundle.network, manifest, neighbours=neighbours)
     return report.model_copy(update={"model": model_id(card)})
 
 

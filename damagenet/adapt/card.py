@@ -63,7 +63,6 @@ def draft_card(
             "uncertain_band": uncertain_band(p, labels, threshold, error=error),
             "class_prior": float(fitted.damaged.mean()),
             "confidence": confidence_curve(p, labels, threshold),
-            # What was usual for the base was measured without this event's ground.
             "strangeness": None,
             "event": event,
             "scores": (),

@@ -14,10 +14,11 @@ from rasterio.windows import Window
 
 from damagenet.assessment import ROW_COLUMN
 from damagenet.calibration import probabilities
-from damagenet.engine.assess import check_options, piece_maker
+from damagenet.engine.assess import piece_maker
 from damagenet.engine.before import find_pre, opened_pictures, scene_options
 from damagenet.engine.inputs import Inputs
 from damagenet.engine.judging import ChipLooks, Columns, owners
+from damagenet.engine.option_checks import check_options
 from damagenet.engine.pieces import PieceMaker
 from damagenet.engine.prefetch import prefetched
 from damagenet.engine.work import plan_work

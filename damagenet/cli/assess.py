@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from damagenet.addresses import without_queries
 from damagenet.cli.option_parameters import given_values, option_parameters, take_parameters
 from damagenet.config import make_settings, read_settings
 from damagenet.errors import ConfigError
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 
 Scenes = Annotated[
     list[str],
-    typer.Argument(metavar="SCENE", help="Files, folders, globs, or a list of them (.txt)."),
+    typer.Argument(
+        metavar="SCENE", help="Files, folders, globs, STAC Items, or a list of them (.txt)."
+    ),
 ]
 Out = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder of the results.")]
 OptionsFile = Annotated[
@@ -83,13 +86,20 @@ def _options(path: Path | None, given: dict[str, object]) -> AssessOptions:
 def _assess(scenes: list[str], out: Path, options: AssessOptions, *, quiet: bool) -> "RunResult":
     """Find the scenes, load what is heavy, and run."""
     from damagenet.cli.assess_progress import progress_bar, quieted
-    from damagenet.engine.scene_list import find_scenes
+    from damagenet.engine.scene_list import find_with_items
 
-    found = find_scenes(scenes)
+    found = find_with_items(scenes, options.asset)
     from damagenet.engine.batch import assess_scenes
 
     with quieted(quiet), progress_bar(shown=not quiet) as progress:
-        return assess_scenes(found, out, options, command=shlex.join(sys.argv), progress=progress)
+        return assess_scenes(
+            list(found),
+            out,
+            options,
+            command=without_queries(shlex.join(sys.argv)),
+            items=found,
+            progress=progress,
+        )
 
 
 def _tell(result: "RunResult") -> None:

@@ -15,12 +15,14 @@ from damagenet.options import AssessOptions
 if TYPE_CHECKING:
     from data_prep.preflight import Preflight
 
-OPTIONS = ("model", "bands", "pixel_size", "allow_driver", "force_coarse")
+OPTIONS = ("model", "bands", "pixel_size", "allow_driver", "allow_url", "asset", "force_coarse")
 """The options of an assessment that say how a scene is opened."""
 
 Scenes = Annotated[
     list[str],
-    typer.Argument(metavar="SCENE", help="Files, folders, globs, or a list of them (.txt)."),
+    typer.Argument(
+        metavar="SCENE", help="Files, folders, globs, STAC Items, or a list of them (.txt)."
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the reports as JSON on stdout.")]
 
@@ -40,10 +42,11 @@ def command(scenes: Scenes, as_json: AsJson = False, **given: object) -> None:
         bands=options.bands,
         pixel_size=options.pixel_size,
         allow_driver=options.allow_driver,
+        allow_url=options.allow_url,
         force_coarse=options.force_coarse,
     )
     ground = _ground(options.bundle) if "model" in named else ChipGround()
-    reports = [inspect_scene(path, opening, ground) for path in find_scenes(scenes)]
+    reports = [inspect_scene(path, opening, ground) for path in find_scenes(scenes, options.asset)]
     if as_json:
         typer.echo(json.dumps([asdict(report) for report in reports], indent=2, default=str))
     else:

@@ -13,6 +13,7 @@ from damagenet.cli import (
     demo,
     evaluate,
     explain,
+    export,
     inspect,
     keys,
     models,
@@ -40,6 +41,7 @@ app.command("train")(train.command)
 app.command("adapt")(adapt.command)
 app.command("evaluate")(evaluate.command)
 app.command("explain")(explain.command)
+app.command("export")(export.command)
 app.command("summarise")(summarise.command)
 app.command("suggest")(suggest.command)
 app.command("study")(study.command)
@@ -56,8 +58,8 @@ app.add_typer(models.app, name="models")
 def run() -> None:
     """Run the command line: exit code 0 ok, 1 failed, 2 wrong usage, 3 some scenes failed."""
     logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.INFO)
-    for name in ("numexpr", "pyogrio", "rasterio"):
-        # They count their threads and the records they wrote, and repeat GDAL's errors, our own.
+    for name in ("numexpr", "onnx_ir", "onnxscript", "pyogrio", "rasterio"):
+        # They count their threads, nodes and the records they wrote, and repeat GDAL's errors.
         logging.getLogger(name).setLevel(logging.WARNING)
     try:
         app(prog_name="damagenet")

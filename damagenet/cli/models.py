@@ -85,7 +85,7 @@ def describe(name: str, card: Card, folder: Path) -> list[str]:
         f"  {card.headline}",
         f"  {card.sentence}",
         f"  trained on: {card.training_tiles.count} tiles, {split}",
-        f"  calibrated on: {card.calibration.fitted_on}, {100 * card.prior:.0f} % of them damaged",
+        f"  calibrated on: {card.calibration.fitted_on}; assuming {100 * card.prior:.3g} % damaged",
         f"  licence: {terms}{card.licence}",
         *_score_lines(card.scores),
     ]

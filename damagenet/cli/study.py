@@ -4,7 +4,7 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -31,9 +31,26 @@ Work = Annotated[
     Path | None,
     typer.Option(help="Folder for weights and logs while a run lasts; default OUT/.work."),
 ]
-Processes = Annotated[int, typer.Option(min=1, help="Runs at the same time.")]
+Processes = Annotated[
+    int | None,
+    typer.Option(min=1, help="Runs at the same time; default 1, on a cluster as many as fit."),
+]
 Threads = Annotated[
-    int | None, typer.Option(min=1, help="Threads of each; default all cores, dealt out.")
+    int | None,
+    typer.Option(min=1, help="Threads of each; default all cores, dealt out; on a cluster 1."),
+]
+EngineName = Annotated[
+    Literal["local", "ray"],
+    typer.Option("--engine", help="Who does the runs: processes here, or a Ray cluster."),
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--ray-address",
+        metavar="TEXT",
+        help="Ray cluster to join, as in 10.0.0.5:6379, or auto; without one, this machine's "
+        "cores.",
+    ),
 ]
 Limit = Annotated[int | None, typer.Option(min=0, help="Do at most so many runs now.")]
 Only = Annotated[
@@ -57,8 +74,10 @@ def command(
     out: Out,
     overrides: Overrides = None,
     work: Work = None,
-    processes: Processes = 1,
+    processes: Processes = None,
     threads: Threads = None,
+    engine: EngineName = "local",
+    ray_address: RayAddress = None,
     limit: Limit = None,
     only: Only = "",
     report_only: ReportOnly = False,
@@ -78,6 +97,8 @@ def command(
     from damagenet.study.rows import StudyFolder
     from damagenet.study.settings import read_study
 
+    if ray_address is not None and engine != "ray":
+        raise ConfigError(f"--ray-address {ray_address} is for --engine ray: pass it too")
     settings = read_study(config, overrides=overrides or ())
     if into:
         read_page(into, settings.name)  # complains before hours of work, not behind
@@ -87,7 +108,16 @@ def command(
     if report_only:
         _refuse_idle(names, limit)
     else:
-        lost = _run(settings, folder, names, limit, processes=processes, threads=threads)
+        lost = _run(
+            settings,
+            folder,
+            names,
+            limit,
+            processes=processes,
+            threads=threads,
+            engine=engine,
+            ray_address=ray_address,
+        )
     summary = summarise(settings, folder.rows())
     paths = write_reports(out, summary)
     if into:
@@ -108,11 +138,14 @@ def _run(
     only: tuple[str, ...],
     limit: int | None,
     *,
-    processes: int,
+    processes: int | None,
     threads: int | None,
+    engine: Literal["local", "ray"],
+    ray_address: str | None,
 ) -> bool:
     """Do what is left of a study; return whether runs ended without a row."""
-    share = threads or max(1, (os.cpu_count() or 1) // processes)
+    dealt_out = 1 if engine == "ray" else max(1, (os.cpu_count() or 1) // (processes or 1))
+    share = threads or dealt_out
     # Before torch is loaded, here and in the processes that do the runs.
     os.environ["OMP_NUM_THREADS"] = str(share)
 
@@ -124,6 +157,8 @@ def _run(
         processes=processes,
         threads=share,
         command=shlex.join(["damagenet", *sys.argv[1:]]),
+        engine=engine,
+        ray_address=ray_address,
     )
     return bool(run_study(settings, folder, effort).lost)
 

@@ -3,7 +3,7 @@
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -25,26 +25,37 @@ def command(
             "--set", metavar="NAME=VALUE", help="Change a setting, as in model.activation=gelu."
         ),
     ] = None,
-    devices: Annotated[int, typer.Option(min=1, help="GPUs, or processes on a CPU.")] = 1,
-    nodes: Annotated[int, typer.Option(min=1, help="Machines.")] = 1,
+    devices: Annotated[
+        int, typer.Option(min=1, help="GPUs of a machine, or processes on its CPU.")
+    ] = 1,
+    nodes: Annotated[
+        int, typer.Option(min=1, help="Machines, which share OUT; started by torchrun or SLURM.")
+    ] = 1,
+    accelerator: Annotated[
+        Literal["auto", "cpu", "gpu"], typer.Option(help="What a device is.")
+    ] = "auto",
     resume: Annotated[
         bool, typer.Option(help="Continue an interrupted training in the same folder.")
     ] = True,
     quiet: Annotated[bool, typer.Option("--quiet", help="Draw no progress bar.")] = False,
 ) -> None:
-    """Train a network by a recipe, to a bundle in OUT/bundle."""
+    """Train a network by a recipe, to a bundle in OUT/bundle.
+
+    The batch of the recipe is that of all devices together: on any number of them the same
+    training. Run the same command again, or with other devices, to continue it.
+    """
     recipe = read_recipe(config, overrides=overrides or ())
 
     from lightning.pytorch.utilities import rank_zero_only
 
+    from damagenet.training.hardware import Hardware
     from damagenet.training.train import train
 
     bundle = train(
         recipe,
         out,
         resume=resume,
-        devices=devices,
-        nodes=nodes,
+        hardware=Hardware(devices=devices, nodes=nodes, accelerator=accelerator),
         command=shlex.join(["damagenet", *sys.argv[1:]]),
         progress=not quiet,
     )

@@ -6,68 +6,31 @@ and because a piece depends on scene and options alone, the rest comes out the s
 
 import datetime as dt
 import time
-from collections.abc import Callable
-from contextlib import closing
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
-from damagenet.assessment import ASSESSMENT_FILE, Assessment, SceneInfo
+from damagenet.assessment import Assessment
 from damagenet.card import Card
 from damagenet.engine.before import Seen, find_pre, opened_pictures, scene_options
-from damagenet.engine.by_place import forget_places, making_folder, put_in_order
+from damagenet.engine.dense_sample import looking_densely
 from damagenet.engine.fingerprints import scene_sha256
 from damagenet.engine.inputs import Inputs
 from damagenet.engine.judging import Judge
 from damagenet.engine.key import AssessmentKey, InputHashes
-from damagenet.engine.parts import (
-    any_records,
-    count_records,
-    finished,
-    finished_parts,
-    mean_distance,
-    open_parts,
-    whole_or_none,
-    write_part,
-)
+from damagenet.engine.option_checks import check_options
+from damagenet.engine.parts import finished_assessment, open_parts, part_bytes, whole_or_none
 from damagenet.engine.pieces import PieceMaker
-from damagenet.engine.work import Work, by_place, cut_sha256, plan_work, wkt
-from damagenet.errors import CancelledError, ConfigError, SceneError
+from damagenet.engine.progress import Progress
+from damagenet.engine.underway import Underway
+from damagenet.engine.work import Work, by_place, cut_sha256, plan_work
+from damagenet.errors import CancelledError
 from damagenet.inference import Predictor
-from damagenet.labels import Kind
 from damagenet.options import AssessOptions
-from damagenet.outputs.atomic import appears
 from data_prep.exclusion import Exclusion
 from data_prep.footprints import Buildings
-from data_prep.scene import Scene, nothing_valid
-from data_prep.windows import check_stride
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """How far the work on one scene is; said before the first piece and after every piece.
-
-    Attributes:
-        scene: The scene's file.
-        units_done: Units that are on disk, those of an earlier run included.
-        units_total: All units of the scene, empty grid cells included.
-        units_kept: Units that were done before this run began: those that an earlier one had
-            finished, and cells where the file stores nothing.
-        seconds: Wall time since the first piece of this run started.
-    """
-
-    scene: Path
-    units_done: int
-    units_total: int
-    units_kept: int
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listener:
-    """Who hears of progress, and who may stop the work between two pieces."""
-
-    progress: Callable[[Progress], None] | None = None
-    cancelled: Callable[[], bool] | None = None
+from data_prep.scene import Scene
+from models.dense import can_be_dense
 
 
 def assess_scene(
@@ -103,73 +66,68 @@ def assess_scene(
     """
     hashes = InputHashes.of(options)
     inputs = Inputs(buildings=buildings, exclusion=exclusion, hashes=hashes)
-    listener = Listener(progress=progress, cancelled=cancelled)
-    with Scene.open(path, scene_options(options, predictor.bundle.card)) as scene:
-        return assess_opened(
-            scene, out / stem, options, predictor, inputs=inputs, listener=listener
-        )
+    card = predictor.bundle.card
+    with (
+        Scene.open(path, scene_options(options, card)) as scene,
+        begun(scene, out / stem, options, card, inputs=inputs, progress=progress) as underway,
+    ):
+        make_parts(underway, predictor, inputs, cancelled)
+        return underway.finish()
 
 
-def assess_opened(
+@contextmanager
+def begun(
     scene: Scene,
     folder: Path,
     options: AssessOptions,
-    predictor: Predictor,
+    card: Card,
     *,
     inputs: Inputs,
-    listener: Listener,
-) -> Assessment:
-    """Assess an open scene into its folder; otherwise as `assess_scene`."""
-    check_options(options, predictor.bundle.card)
+    progress: Callable[[Progress], None] | None,
+) -> Iterator[Underway]:
+    """Plan the work on an open scene, and yield it until its parts are made.
+
+    If the block refuses the scene, its parts are removed; see `whole_or_none`.
+
+    Raises:
+        ConfigError: If the options ask for what the model cannot do.
+        SceneError: If the scene, or the picture before it, cannot be used.
+        OutputError: If other results are in the way, or the folder cannot be written.
+    """
+    check_options(options, card)
     started = time.perf_counter()
-    card = predictor.bundle.card
-    work = plan_work(scene, card.chip, options, inputs.buildings)
+    able = options.runtime == "torch" and can_be_dense(card.model)
+    work = plan_work(scene, card.chip, options, inputs.buildings, dense=able)
     pre = find_pre(scene, options)
     hashes = inputs.hashes.model_copy(update={"pre": None if pre is None else pre.sha256})
-    key = AssessmentKey.of(scene_sha256(scene.path), card, options, hashes)
+    key = AssessmentKey.of(
+        scene_sha256(scene.path),
+        card,
+        options,
+        hashes,
+        acquired=inputs.acquired,
+        dense=work.dense,
+    )
     placed = by_place(work, scene.reading_order)
     cut = cut_sha256(placed)
     open_parts(folder, key, cut=cut, resume=options.resume, overwrite=options.overwrite)
-    known = finished(folder)
-    if known is not None:
-        return known.model_copy(update={"options": options, "card": card})
-    with whole_or_none(folder), opened_pictures(scene, options, card, pre) as seen:
-        maker = piece_maker(seen, placed, options, predictor, inputs)
-        _make_parts(maker, making_folder(folder, work, placed), listener)
-        put_in_order(folder, work, placed)
-    maker = replace(maker, work=work)
-    assessment = _assessment(maker, seen, folder, options, key=key, started=started)
-    with appears(folder / ASSESSMENT_FILE) as path:
-        path.write_text(assessment.model_dump_json(indent=2), encoding="utf-8")
-    forget_places(folder)
-    return assessment
-
-
-def check_options(options: AssessOptions, card: Card) -> None:
-    """Check what no single option can: the options against each other and against the model.
-
-    Raises:
-        ConfigError: If one would be ignored, or asks for what the model cannot do.
-    """
-    if options.id_field is not None and options.buildings is None:
-        raise ConfigError(
-            f"--id-field {options.id_field} is a column of --buildings, which is not given: "
-            "name the file with --buildings, or leave --id-field out"
+    known = finished_assessment(folder)
+    file = None if known else pre  # a finished scene needs no second picture
+    with whole_or_none(folder), opened_pictures(scene, options, card, file) as seen:
+        yield Underway(
+            seen=seen,
+            work=work,
+            placed=placed,
+            folder=folder,
+            key=key,
+            options=options,
+            card=card,
+            acquired=inputs.acquired or scene.acquired or acquired_text(options.acquired),
+            item=inputs.item,
+            known=known,
+            started=started,
+            progress=progress,
         )
-    if options.stride is not None and options.buildings is not None:
-        raise ConfigError(
-            f"--stride {options.stride:g} cuts a grid, and --buildings takes its place: "
-            "leave one of them out"
-        )
-    if options.stride is not None:
-        check_stride(options.stride, card.chip)
-    if options.pre is not None and card.inputs != ("post", "pre"):
-        raise ConfigError(
-            f"--pre {options.pre} cannot be used: model {card.name} takes one picture "
-            f"({', '.join(card.inputs)}), not post and pre; leave --pre out"
-        )
-    if options.pre is None and "pre" in card.inputs:
-        raise ConfigError(f"model {card.name} compares two pictures: give the other with --pre")
 
 
 def acquired_text(given: dt.datetime | dt.date | None) -> str:
@@ -178,11 +136,25 @@ def acquired_text(given: dt.datetime | dt.date | None) -> str:
 
 
 def piece_maker(
-    seen: Seen, work: Work, options: AssessOptions, predictor: Predictor, inputs: Inputs
+    seen: Seen,
+    work: Work,
+    options: AssessOptions,
+    predictor: Predictor,
+    inputs: Inputs,
+    *,
+    acquired: str = "",
 ) -> PieceMaker:
-    """Return what the pieces of open pictures are made with."""
+    """Return what the pieces of open pictures are made with.
+
+    Args:
+        seen: The open pictures.
+        work: The pieces.
+        options: Of the assessment.
+        predictor: The model, on its device.
+        inputs: What is taken beside the scene.
+        acquired: When the scene was taken, for the records: ISO 8601, or empty.
+    """
     pictures, card = seen.pictures, predictor.bundle.card
-    acquired = pictures.scene.acquired or acquired_text(options.acquired)
     return PieceMaker(
         pictures=pictures,
         work=work,
@@ -193,101 +165,49 @@ def piece_maker(
     )
 
 
-def _make_parts(maker: PieceMaker, folder: Path, listener: Listener) -> None:
-    sizes, started = maker.work.sizes, time.perf_counter()
-    first = finished_parts(folder, len(sizes))
-    total = maker.work.count
-    done = kept = sum(sizes[:first]) + total - sum(sizes)
+def underway_maker(underway: Underway, predictor: Predictor, inputs: Inputs) -> PieceMaker:
+    """Return what the pieces of an assessment are made with, and note how dense maps come out.
 
-    def tell() -> None:
-        if listener.progress is not None:
-            listener.progress(
-                Progress(
-                    scene=maker.pictures.scene.path,
-                    units_done=done,
-                    units_total=total,
-                    units_kept=kept,
-                    seconds=time.perf_counter() - started,
-                )
-            )
-
-    tell()
-    missing = range(first, len(sizes))
-    with closing(maker.tables(missing)) as tables:
-        for number in missing:
-            _stop_if_asked(maker.pictures.scene, listener)
-            write_part(folder, number, next(tables))
-            done += sizes[number]
-            tell()
-    if maker.work.kind is Kind.CELL and not any_records(folder, len(sizes)):
-        raise SceneError(nothing_valid(maker.pictures.scene.path))
-
-
-def _stop_if_asked(scene: Scene, listener: Listener) -> None:
-    if listener.cancelled is not None and listener.cancelled():
-        raise CancelledError(f"{scene.path} was cancelled; run the same again to continue")
-
-
-def _assessment(
-    maker: PieceMaker,
-    seen: Seen,
-    folder: Path,
-    options: AssessOptions,
-    *,
-    key: AssessmentKey,
-    started: float,
-) -> Assessment:
-    work, card = maker.work, maker.predictor.bundle.card
-    strangeness = _strangeness(folder, len(work.sizes), card)
-    return Assessment(
-        stem=folder.name,
-        folder=folder,
-        scene=_scene_info(maker.pictures.scene, key.scene, maker.judge.acquired),
-        kind=work.kind,
-        geometry=work.geometry,
-        crs=work.crs,
-        grid=work.grid,
-        attributes=work.attributes,
-        card=card,
-        options=options,
-        counts=count_records(folder, len(work.sizes), units=work.count),
-        key=key.sha256,
-        parts_written=len(work.sizes),
-        seconds=round(time.perf_counter() - started, 3),
-        created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-        strangeness=strangeness,
-        warnings=(*_warnings(maker), *seen.warnings),
-        pre=seen.pre,
+    Raises:
+        SceneError: If the scene turns out to be damaged where it is sampled for a dense map.
+        FootprintError: If the excluded ground cannot be laid over it.
+    """
+    maker = piece_maker(
+        underway.seen,
+        underway.placed,
+        underway.options,
+        predictor,
+        inputs,
+        acquired=underway.acquired,
     )
+    maker = looking_densely(maker, underway.options)
+    underway.measured = maker.measured
+    return maker
 
 
-def _strangeness(folder: Path, parts: int, card: Card) -> float | None:
-    """Return how far the judged chips lie from the training tiles, 1.0 being held-out ground."""
-    distance = None if card.strangeness is None else mean_distance(folder, parts)
-    if card.strangeness is None or distance is None:
-        return None
-    return round(distance / card.strangeness.typical, 3)
+def make_parts(
+    underway: Underway,
+    predictor: Predictor,
+    inputs: Inputs,
+    cancelled: Callable[[], bool] | None,
+) -> None:
+    """Make the missing parts of an assessment in this process, in order.
+
+    Raises:
+        SceneError: If the scene turns out to be damaged.
+        OutputError: If a part cannot be written.
+        CancelledError: If `cancelled` said so before a piece.
+    """
+    if underway.known is not None:
+        return
+    maker = underway_maker(underway, predictor, inputs)
+    with closing(maker.tables(underway.missing)) as tables:
+        for number in underway.missing:
+            stop_if_asked(underway.scene.path, cancelled)
+            underway.keep(number, part_bytes(next(tables)))
 
 
-def _scene_info(scene: Scene, sha256: str, acquired: str) -> SceneInfo:
-    a, b, c, d, e, f = tuple(scene.transform)[:6]
-    return SceneInfo(
-        path=scene.path.absolute() if scene.path.exists() else scene.path,
-        sha256=sha256,
-        width=scene.width,
-        height=scene.height,
-        transform=(a, b, c, d, e, f),
-        crs=wkt(scene.crs),
-        pixel_m=scene.pixel_m,
-        acquired=acquired,
-        bands=tuple(scene.bands),
-    )
-
-
-def _warnings(maker: PieceMaker) -> tuple[str, ...]:
-    found = list(maker.pictures.scene.warnings)
-    if not maker.judge.acquired:
-        found.append("nobody says when the scene was taken: pass --acquired DATE")
-    if maker.work.kind is Kind.BUILDING and not maker.work.count:
-        found.append("none of the buildings touches this scene")
-    return tuple(found)
+def stop_if_asked(scene: Path, cancelled: Callable[[], bool] | None) -> None:
+    """Raise CancelledError if `cancelled` wants the work to stop."""
+    if cancelled is not None and cancelled():
+        raise CancelledError(f"{scene} was cancelled; run the same again to continue")

@@ -3,23 +3,20 @@
 import csv
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
-from damagenet.assessment import Assessment
-from damagenet.bundle import load_bundle, model_id
-from damagenet.engine.assess import (
-    Listener,
-    Progress,
-    assess_opened,
-    check_options,
-)
-from damagenet.engine.before import scene_options
+from damagenet.assessment import Assessment, SourceItem
+from damagenet.bundle import Bundle, load_bundle, model_id
+from damagenet.card import Card
+from damagenet.engine.assess import make_parts
+from damagenet.engine.catalog import write_run_catalog
 from damagenet.engine.disagreement import count_disagreement, show_disagreement
 from damagenet.engine.inputs import Inputs, read_inputs
+from damagenet.engine.option_checks import check_options
 from damagenet.engine.out_folder import only_run, usable_folder
-from damagenet.engine.parts import whole_or_none
 from damagenet.engine.run_record import (
     FAILURES_FILE,
     ModelUsed,
@@ -32,15 +29,13 @@ from damagenet.engine.run_record import (
 )
 from damagenet.engine.run_result import RunProgress, RunResult
 from damagenet.engine.run_table import RunTable, write_run_table
+from damagenet.engine.runner import Engine, Runner, make_predictor
 from damagenet.engine.scene_list import folder_names
 from damagenet.errors import CancelledError, ConfigError, DamageNetError
 from damagenet.inference import Predictor
 from damagenet.options import AssessOptions
 from damagenet.outputs.atomic import appears
-from damagenet.outputs.layer import cannot_write
-from damagenet.outputs.trust import nothing_stands, trust
-from damagenet.outputs.writing import write_outputs
-from data_prep.scene import Scene
+from damagenet.outputs.trust import nothing_stands
 
 logger = logging.getLogger(__name__)
 
@@ -51,17 +46,19 @@ def assess_scenes(
     options: AssessOptions,
     *,
     command: str = "",
+    items: Mapping[Path, SourceItem | None] | None = None,
     predictor: Predictor | None = None,
     progress: Callable[[RunProgress], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> RunResult:
-    """Assess scenes one after the other into a folder, and write everything asked for.
+    """Assess scenes into a folder, and write everything asked for.
 
     Args:
         scenes: Files; see `scene_list.find_scenes`.
         out: Folder of the run; one with earlier runs is added to.
         options: Options of the run.
         command: The command line, for `run.json`.
+        items: The STAC Items that led to scenes; see `scene_list.find_with_items`.
         predictor: The model of the options, where it is loaded already.
         progress: Called after every piece.
         cancelled: Asked before every piece.
@@ -73,23 +70,34 @@ def assess_scenes(
     """
     with usable_folder(out), only_run(out):
         record = read_record(out)
-        predictor = predictor or _predictor(options)
-        check_options(options, predictor.bundle.card)
-        if nothing := nothing_stands(predictor.bundle.card, options):
+        if predictor is None:
+            bundle = load_bundle(options.bundle, runtime=options.runtime)
+        else:
+            bundle = predictor.bundle
+        check_options(options, bundle.card)
+        if nothing := nothing_stands(bundle.card, options):
             logger.warning("%s", nothing)
         inputs = read_inputs(options)
-        runner = _Runner(
-            out=out,
-            options=options,
-            predictor=predictor,
-            inputs=inputs,
-            names=folder_names(scenes, record.folders()),
-            cancelled=cancelled,
-        )
-        with RunLog(out, record, _new_run(options, predictor, inputs, command)) as log:
-            assessments = list(_assess_each(scenes, runner, log, progress))
+        with (
+            _engine(options, bundle, predictor) as engine,
+            RunLog(out, record, _new_run(options, bundle.card, inputs, engine, command)) as log,
+        ):
+            runner = Runner(
+                scenes=scenes,
+                out=out,
+                names=folder_names(scenes, record.folders(), items),
+                items=items or {},
+                options=options,
+                card=bundle.card,
+                inputs=inputs,
+                log=log,
+                progress=progress,
+                cancelled=cancelled,
+            )
+            assessments = list(engine.assess(runner))
         table = write_run_table(out, log.record, options, inputs)
         told = _compare(out, table, inputs, log)
+        write_run_catalog(out, log.record, assessments)
         _write_failures(out, log.run.failed)
     return RunResult(
         out=out,
@@ -100,61 +108,37 @@ def assess_scenes(
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Runner:
-    """All that the scenes of a run have in common."""
+@contextmanager
+def _engine(
+    options: AssessOptions, bundle: Bundle, predictor: Predictor | None
+) -> Iterator[Engine]:
+    if options.engine == "ray":
+        from damagenet.cluster.engine import ray_engine
 
-    out: Path
-    options: AssessOptions
-    predictor: Predictor
-    inputs: Inputs
-    names: dict[Path, str]
-    cancelled: Callable[[], bool] | None
-
-    def assess(self, path: Path, progress: Callable[[Progress], None] | None) -> Assessment:
-        """Assess one scene and write its files."""
-        listener = Listener(progress=progress, cancelled=self.cancelled)
-        with Scene.open(path, scene_options(self.options, self.predictor.bundle.card)) as scene:
-            assessment = assess_opened(
-                scene,
-                self.out / self.names[path],
-                self.options,
-                self.predictor,
-                inputs=self.inputs,
-                listener=listener,
-            )
-            ruled_out = cannot_write(assessment.crs, self.options.format)
-            warnings = dict.fromkeys((*assessment.warnings, *ruled_out.values()))
-            assessment = assessment.model_copy(update={"warnings": tuple(warnings)})
-            possible = [name for name in self.options.format if name not in ruled_out]
-            with whole_or_none(assessment.folder):
-                write_outputs(assessment, possible, scene=scene)
-        for warning in assessment.warnings:
-            logger.warning("%s: %s", path.name, warning)
-        return assessment
+        with ray_engine(options, bundle) as engine:
+            yield engine
+    else:
+        here = predictor or make_predictor(bundle, options, device=options.device)
+        yield Engine(device=str(here.device), assess=partial(_assess_here, predictor=here))
 
 
-def _assess_each(
-    scenes: Sequence[Path],
-    runner: _Runner,
-    log: RunLog,
-    progress: Callable[[RunProgress], None] | None,
-) -> Iterator[Assessment]:
-    for number, path in enumerate(scenes, start=1):
+def _assess_here(runner: Runner, predictor: Predictor) -> Iterator[Assessment]:
+    """Assess scene after scene in this process."""
+    for number in range(1, len(runner.scenes) + 1):
         started = time.perf_counter()
-        tell = None if progress is None else _numbered(progress, number, len(scenes))
         try:
-            assessment = runner.assess(path, tell)
+            with runner.begun(number) as underway:
+                make_parts(underway, predictor, runner.inputs, runner.cancelled)
+                assessment = runner.finish(underway)
         except (CancelledError, ConfigError):
             # The one is no failure; the other would befall every scene alike.
             raise
         except DamageNetError as err:
-            log.add(_failed(path, runner.names[path], err, started))
-            logger.error("%s failed: %s", path.name, err)
+            runner.failed(number, err, time.perf_counter() - started)
             if runner.options.on_error == "fail":
                 return
             continue
-        log.add(_succeeded(path, assessment, started))
+        runner.succeeded(number, assessment, time.perf_counter() - started)
         yield assessment
 
 
@@ -167,19 +151,9 @@ def _compare(out: Path, table: RunTable, inputs: Inputs, log: RunLog) -> tuple[s
     return show_disagreement(out, found) if len(table.assessments) > 1 else ()
 
 
-def _numbered(
-    progress: Callable[[RunProgress], None], number: int, scenes: int
-) -> Callable[[Progress], None]:
-    return lambda scene: progress(RunProgress(number=number, scenes=scenes, scene=scene))
-
-
-def _predictor(options: AssessOptions) -> Predictor:
-    bundle = load_bundle(options.bundle)
-    return Predictor(bundle, device=options.device, batch_size=options.batch_size)
-
-
-def _new_run(options: AssessOptions, predictor: Predictor, inputs: Inputs, command: str) -> Run:
-    card = predictor.bundle.card
+def _new_run(
+    options: AssessOptions, card: Card, inputs: Inputs, engine: Engine, command: str
+) -> Run:
     return Run(
         started=now(),
         command=command,
@@ -193,31 +167,7 @@ def _new_run(options: AssessOptions, predictor: Predictor, inputs: Inputs, comma
         ),
         inputs=inputs.hashes,
         versions=versions(),
-        device=str(predictor.device),
-    )
-
-
-def _succeeded(path: Path, assessment: Assessment, started: float) -> SceneRun:
-    return SceneRun(
-        path=path.resolve(),
-        folder=assessment.stem,
-        status="ok",
-        sha256=assessment.scene.sha256,
-        counts=assessment.counts,
-        trust=trust(assessment),
-        seconds=round(time.perf_counter() - started, 3),
-        warnings=assessment.warnings,
-    )
-
-
-def _failed(path: Path, folder: str, err: DamageNetError, started: float) -> SceneRun:
-    return SceneRun(
-        path=path.resolve(),
-        folder=folder,
-        status="failed",
-        error=type(err).__name__,
-        sentence=str(err),
-        seconds=round(time.perf_counter() - started, 3),
+        device=engine.device,
     )
 
 

@@ -59,6 +59,7 @@ def scene_options(options: AssessOptions, card: Card) -> SceneOptions:
         bands=options.bands,
         pixel_size=options.pixel_size,
         allow_driver=options.allow_driver,
+        allow_url=options.allow_url,
         force_coarse=options.force_coarse,
         chip=card.chip,
     )

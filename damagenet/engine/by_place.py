@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from damagenet.assessment import DISTANCE_COLUMN, PARTS_FOLDER, ROW_COLUMN, part_path
-from damagenet.engine.parts import write_part
+from damagenet.engine.parts import part_bytes, write_part
 from damagenet.engine.work import BuildingWork, Work, record_table
 from damagenet.records import RECORD_FIELDS
 from data_prep.windows import Unit
@@ -62,9 +62,8 @@ def put_in_order(folder: Path, work: Work, placed: Work) -> None:
                 for name in (*RECORD_FIELDS, DISTANCE_COLUMN)
                 if name in part.column_names
             }
-            write_part(
-                folder, number, record_table(columns, _rows(piece).tolist(), work.places(piece))
-            )
+            records = record_table(columns, _rows(piece).tolist(), work.places(piece))
+            write_part(folder, number, part_bytes(records))
 
 
 def forget_places(folder: Path) -> None:

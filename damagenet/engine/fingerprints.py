@@ -5,7 +5,10 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from damagenet.addresses import RemotePath
 from damagenet.errors import DamageNetError, SceneError
+from data_prep.opening import gdal_session, open_remote
+from data_prep.remote import index_sha256, look_up
 
 SIDECARS = (
     ".aux.xml",
@@ -45,12 +48,29 @@ def file_sha256(path: Path, *, error: type[DamageNetError] = SceneError) -> str:
 
 
 def scene_sha256(path: Path) -> str:
-    """Return the SHA-256 of a scene; of a network address, that of its text.
+    """Return the SHA-256 of a scene, or of what is known of one that was opened at its address.
+
+    Of a web server's file these are address, length and tag (else the time it was changed); where
+    there is neither, and of a bucket's file, its index and three of its blocks. Of GDAL's virtual
+    paths only the text counts.
 
     Raises:
         SceneError: If the file cannot be read.
     """
+    if isinstance(path, RemotePath):
+        return _remote_sha256(path)
     return file_sha256(path) if path.exists() else values_sha256({"address": str(path)})
+
+
+def _remote_sha256(path: RemotePath) -> str:
+    known: dict[str, object] = {"address": str(path)}
+    found = look_up(path)
+    if found is not None:
+        known["length"] = found.length
+    if found is not None and found.version:
+        return values_sha256(known | {"version": found.version})
+    with open_remote(path) as dataset, gdal_session(path):
+        return values_sha256(known | {"index": index_sha256(dataset)})
 
 
 def values_sha256(values: Mapping[str, object]) -> str:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from damagenet.assessment import SourceItem
 from damagenet.engine.key import InputHashes
 from damagenet.options import AssessOptions
 from data_prep.exclusion import Exclusion, read_exclusion
@@ -16,11 +17,18 @@ class Inputs:
         buildings: Units to judge; without them, the cells of a grid.
         exclusion: Ground that is hidden.
         hashes: Hashes of the files that the options name.
+        item: The STAC Item that led to the scene.
     """
 
     buildings: Buildings | None = None
     exclusion: Exclusion | None = None
     hashes: InputHashes = field(default_factory=InputHashes)
+    item: SourceItem | None = None
+
+    @property
+    def acquired(self) -> str:
+        """When the scene was taken, as its Item says (ISO 8601); empty where none does."""
+        return "" if self.item is None else self.item.acquired
 
     @property
     def warnings(self) -> tuple[str, ...]:

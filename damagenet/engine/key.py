@@ -9,13 +9,29 @@ from damagenet.card import Card
 from damagenet.config import Settings
 from damagenet.engine.fingerprints import file_sha256, scene_sha256, values_sha256
 from damagenet.errors import FootprintError
-from damagenet.options import AssessOptions
+from damagenet.options import EXACT_RUNTIMES, AssessOptions
 
 RECORDS_VERSION = 1
 """Raised when the same inputs would give other records."""
 
-HOW_NOT_WHAT = frozenset({"format", "device", "batch_size", "on_error", "resume", "overwrite"})
+HOW_NOT_WHAT = frozenset(
+    {
+        "allow_url",
+        "asset",
+        "batch_size",
+        "device",
+        "engine",
+        "format",
+        "on_error",
+        "overwrite",
+        "ray_address",
+        "resume",
+    }
+)
 """Options that change how an assessment is made and written, not its records (beyond 1e-5)."""
+
+NOT_ALWAYS = frozenset({"dense"})
+"""Options that shape the records of some scenes only, whose keys are given them."""
 
 HASHED = frozenset({"buildings", "exclude", "pre", "model"})
 """Options that count by what they lead to, not by their name."""
@@ -77,14 +93,33 @@ class AssessmentKey(Settings):
 
     @classmethod
     def of(
-        cls, scene_sha256: str, card: Card, options: AssessOptions, inputs: InputHashes
+        cls,
+        scene_sha256: str,
+        card: Card,
+        options: AssessOptions,
+        inputs: InputHashes,
+        *,
+        acquired: str = "",
+        dense: bool = False,
     ) -> "AssessmentKey":
-        """Return the key of an assessment that is about to start."""
+        """Return the key of an assessment that is about to start.
+
+        Args:
+            scene_sha256: The scene's.
+            card: The model's.
+            options: Of the assessment.
+            inputs: Hashes of the files that the options name.
+            acquired: When the scene was taken, as its STAC Item says; it stands over the option.
+            dense: Whether a dense map is tried; if not, results from before there were any count.
+        """
+        given = {"acquired": acquired} if acquired else {}
+        if dense:
+            given["dense"] = options.dense
         return cls(
             scene=scene_sha256,
             model=values_sha256(_model_values(card, options)),
             inputs=inputs,
-            options=_option_values(options),
+            options=_option_values(options) | given,
         )
 
     @property
@@ -110,7 +145,9 @@ class AssessmentKey(Settings):
 
 def _option_values(options: AssessOptions) -> dict[str, Any]:
     """Return the options that shape records; younger ones count from when they are given."""
-    values = options.model_dump(mode="json", exclude=set(HOW_NOT_WHAT | HASHED))
+    values = options.model_dump(mode="json", exclude=set(HOW_NOT_WHAT | NOT_ALWAYS | HASHED))
+    if options.runtime in EXACT_RUNTIMES:
+        del values["runtime"]
     return {name: value for name, value in values.items() if name not in YOUNGER or value}
 
 
@@ -122,8 +159,9 @@ def _model_values(card: Card, options: AssessOptions) -> dict[str, Any]:
         values["prior"] = prior or card.class_prior
     if options.max_error is None:
         del values["confidence"]
-    if values["strangeness"] is None:
-        del values["strangeness"]
+    for younger in ("strangeness", "quantized"):
+        if values[younger] is None:
+            del values[younger]
     return values
 
 

@@ -1,5 +1,6 @@
 """The parts of an assessment on disk: kept, refused or removed before work starts."""
 
+import io
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ from damagenet.outputs.atomic import appears
 
 KEY_FILE = "key.json"
 
-OURS = ("damage.*", "report.html", "summary.json", ASSESSMENT_FILE)
+OURS = ("damage.*", "report.html", "summary.json", "item.json", ASSESSMENT_FILE)
 """What damagenet writes into a scene's folder beside the parts."""
 
 
@@ -53,7 +54,7 @@ def open_parts(
             be written.
     """
     found = read_key(folder)
-    if found == key and resume and (finished(folder) or _read_cut(folder) == cut):
+    if found == key and resume and (finished_assessment(folder) or _read_cut(folder) == cut):
         _remove_stale(folder)
         return
     if found != key and not overwrite:
@@ -82,15 +83,22 @@ def read_key(folder: Path) -> AssessmentKey | None:
         return None
 
 
-def write_part(folder: Path, number: int, records: GeoDataFrame) -> None:
-    """Write one finished piece; the part appears whole or not at all."""
+def part_bytes(records: GeoDataFrame) -> bytes:
+    """Return the records of a finished piece as its part's file."""
+    file = io.BytesIO()
+    records.to_parquet(file, index=False, compression="zstd")
+    return file.getvalue()
+
+
+def write_part(folder: Path, number: int, part: bytes) -> None:
+    """Write the part of one finished piece; it appears whole or not at all."""
     with appears(part_path(folder, number)) as path:
-        records.to_parquet(path, index=False, compression="zstd")
+        path.write_bytes(part)
 
 
-def finished_parts(folder: Path, pieces: int) -> int:
-    """Return the number of leading parts that are there already."""
-    return next((n for n in range(pieces) if not part_path(folder, n).exists()), pieces)
+def missing_parts(folder: Path, pieces: int) -> tuple[int, ...]:
+    """Return the numbers of the pieces without a part; those of a cluster end in any order."""
+    return tuple(n for n in range(pieces) if not part_path(folder, n).exists())
 
 
 def any_records(folder: Path, parts: int) -> bool:
@@ -157,16 +165,14 @@ def read_assessment(folder: Path) -> Assessment | None:
     return found.model_copy(update={"folder": folder})
 
 
-def finished(folder: Path) -> Assessment | None:
-    """Return the assessment in a scene's folder if all its parts are there; otherwise None.
+def finished_assessment(folder: Path) -> Assessment | None:
+    """Return the assessment in a scene's folder if all its parts are there; else None.
 
     Raises:
         OutputError: As `read_assessment`.
     """
-    known = read_assessment(folder)
-    if known is None or finished_parts(folder, known.parts_written) < known.parts_written:
-        return None
-    return known
+    found = read_assessment(folder)
+    return None if found is None or missing_parts(folder, found.parts_written) else found
 
 
 def _add(counts: dict[str, int], values: np.ndarray) -> None:

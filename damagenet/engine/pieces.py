@@ -1,10 +1,9 @@
 """One piece to its records: read its chips, ask the model, judge the units."""
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from itertools import compress, islice
-from math import ceil
 
 import numpy as np
 from geopandas import GeoDataFrame
@@ -13,12 +12,13 @@ from rasterio.windows import Window
 
 from damagenet.calibration import probabilities
 from damagenet.devices import crew_of
+from damagenet.engine.dense import Dense, Measured
 from damagenet.engine.judging import ChipLooks, Judge, owners
 from damagenet.engine.prefetch import prefetched
+from damagenet.engine.seen_chips import Sight
 from damagenet.engine.work import Work, record_table
 from damagenet.inference import Predictor
 from damagenet.labels import Kind
-from data_prep.clouds import seen_ground
 from data_prep.exclusion import Exclusion
 from data_prep.pairing import Pictures, RawPictures
 from data_prep.windows import Unit
@@ -47,6 +47,20 @@ class PieceMaker:
     predictor: Predictor
     exclusion: Exclusion | None
     check_clouds: bool
+    measured: Measured | None = None
+    """Of cells much finer than the chip: how they are looked at together, if they are."""
+
+    @property
+    def dense(self) -> Dense | None:
+        """How all windows of a piece are looked at together; None where chips are, in batches."""
+        return None if self.measured is None else self.measured.dense
+
+    @property
+    def sight(self) -> Sight:
+        """What chips are cut from, and what hides their ground."""
+        return Sight(
+            pictures=self.pictures, exclusion=self.exclusion, check_clouds=self.check_clouds
+        )
 
     def table(self, piece: int) -> GeoDataFrame:
         """Return the records of one piece as the table of its part."""
@@ -68,39 +82,44 @@ class PieceMaker:
             return begun[piece]
 
         windows = (_windows(units_of(piece)) for piece in pieces)
-        requests = (
-            batch for some in windows for batch in _batches(some, self.predictor.batch_size)
-        )
+        requests = (batch for some in windows for batch in self._batches(some))
         with self._looks(requests) as looks:
             for piece in pieces:
                 units = units_of(piece)
-                count = ceil(len(_windows(units)) / self.predictor.batch_size)
+                count = len(self._batches(_windows(units)))
                 seen = [ChipLooks.nothing(), *islice(looks, count)]
                 yield self._judged(units, ChipLooks.joined(seen))
                 del begun[piece]
+
+    def _batches(self, windows: Sequence[Window]) -> list[Sequence[Window]]:
+        """Cut the windows of a piece into what is looked at together: all, for a dense map."""
+        size = self.predictor.batch_size if self.dense is None else max(1, len(windows))
+        return [windows[start : start + size] for start in range(0, len(windows), size)]
 
     @contextmanager
     def _looks(self, requests: Iterable[Sequence[Window]]) -> Iterator[Iterator[ChipLooks]]:
         """Yield what is seen in each batch: one thread reads, others cut, a crew asks the model.
 
-        Each stage holds so many batches and no more, and waits for the next one to take them.
+        Each stage holds so many batches and no more, and waits for the next one to take them. Of
+        a dense map one thread reads and cuts the ground of a piece.
         """
-        with (
-            crew_of(self.predictor.device) as crew,
-            closing(prefetched(self._read_raw, requests, ahead=1 + CUTTERS)) as raw,
-            closing(prefetched(self._cut, raw, ahead=1 + CUTTERS, workers=CUTTERS)) as reads,
-            closing(
-                prefetched(
-                    self._look,
-                    reads,
-                    # While a piece is judged and written, nobody hands out new batches.
-                    ahead=4 * crew.workers,
-                    workers=crew.workers,
-                    prepare=crew.prepare,
+        with crew_of(self.predictor.device) as crew, ExitStack() as ends:
+            workers, prepare = crew.workers, crew.prepare
+            if self.dense is None:
+                raw = prefetched(self._read_raw, requests, ahead=1 + CUTTERS)
+                ends.enter_context(closing(raw))
+                reads = prefetched(self._cut, raw, ahead=1 + CUTTERS, workers=CUTTERS)
+                ends.enter_context(closing(reads))
+                # While a piece is judged and written, nobody hands out new batches.
+                ahead = 4 * workers
+                looks = prefetched(self._look, reads, ahead=ahead, workers=workers, prepare=prepare)
+            else:
+                blocks = prefetched(self.dense.read, requests, ahead=1)
+                ends.enter_context(closing(blocks))
+                looks = prefetched(
+                    self.dense.look, blocks, ahead=workers, workers=workers, prepare=prepare
                 )
-            ) as looks,
-        ):
-            yield looks
+            yield ends.enter_context(closing(looks))
 
     def _judged(self, units: Sequence[Unit], looks: ChipLooks) -> GeoDataFrame:
         if self.work.kind is Kind.CELL:
@@ -135,14 +154,8 @@ class PieceMaker:
 
     def _cut(self, raw: "RawBatch") -> "ReadBatch":
         """Make chips of what was read, and sort out which to judge; runs in any thread."""
-        size_px = self.predictor.bundle.card.chip.size_px
-        windows, chips = raw.windows, raw.pixels.cut()
-        usable = chips.valid
-        if self.check_clouds:
-            for image in chips.images:
-                usable = seen_ground(image, usable)
-        if self.exclusion is not None:
-            usable = usable & ~self.exclusion.covers(self.pictures.scene, windows, size_px)
+        chips = raw.pixels.cut()
+        usable = self.sight.usable(chips, raw.windows)
         imagery = _shares(chips.valid)
         shown = imagery if chips.scene_valid is None else _shares(chips.scene_valid)
         shares = imagery if usable is chips.valid else _shares(usable)
@@ -168,10 +181,6 @@ class ReadBatch:
     shown: NDArray[np.float64]  # (N,)
     imagery: NDArray[np.float64]  # (N,)
     usable: NDArray[np.float64]  # (N,)
-
-
-def _batches(windows: Sequence[Window], size: int) -> Iterator[Sequence[Window]]:
-    return (windows[start : start + size] for start in range(0, len(windows), size))
 
 
 def _windows(units: Sequence[Unit]) -> list[Window]:

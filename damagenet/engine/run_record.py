@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import Field, ValidationError
 
 from damagenet import __version__
+from damagenet.addresses import ScenePath
 from damagenet.assessment import Counts
 from damagenet.config import Settings
 from damagenet.engine.key import InputHashes
@@ -27,7 +28,7 @@ SHAPING_PACKAGES = ("geopandas", "numpy", "pyarrow", "rasterio", "torch")
 class SceneRun(Settings):
     """One scene in one run."""
 
-    path: Path
+    path: ScenePath
     folder: str
     """Name of its folder below the run's folder."""
     status: Literal["ok", "failed"]
@@ -155,15 +156,17 @@ class RunLog:
     def __init__(self, out: Path, earlier: RunRecord, run: Run) -> None:
         self.run = run
         self._out, self._earlier = out, earlier.settled()
+        self._scenes: dict[int, SceneRun] = {}
 
     @property
     def record(self) -> RunRecord:
         """The earlier runs and this one."""
         return RunRecord(runs=(*self._earlier.runs, self.run))
 
-    def add(self, scene: SceneRun) -> None:
-        """Add what became of one scene."""
-        self._update(scenes=(*self.run.scenes, scene))
+    def add(self, scene: SceneRun, number: int) -> None:
+        """Add what became of one scene, at its place among the others: they end in any order."""
+        self._scenes[number] = scene
+        self._update(scenes=tuple(self._scenes[number] for number in sorted(self._scenes)))
 
     def compare(self, *, shared: int, disagree: int) -> None:
         """Add how often the scenes contradict each other."""

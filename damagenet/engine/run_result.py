@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from damagenet.assessment import Assessment
-from damagenet.engine.assess import Progress
+from damagenet.engine.progress import Progress
 from damagenet.engine.run_record import Run, SceneRun
 
 

@@ -14,6 +14,7 @@ from pyproj import CRS
 
 from damagenet.assessment import DISTANCE_COLUMN, ROW_COLUMN, GridInfo
 from damagenet.card import ChipGround
+from damagenet.engine.dense import piece_shape, wants_dense
 from damagenet.engine.judging import Columns
 from damagenet.labels import Kind
 from damagenet.options import AssessOptions
@@ -35,6 +36,8 @@ class CellWork:
     pieces: tuple[GridPiece, ...]
     crs: str | None
     grid: GridInfo
+    dense: bool = False
+    """Whether a dense map is tried."""
     kind: Kind = Kind.CELL
     geometry: Literal["point", "polygon"] = "polygon"
     attributes: tuple[str, ...] = ()
@@ -69,6 +72,7 @@ class BuildingWork:
     attributes: tuple[str, ...]
     kind: Kind = Kind.BUILDING
     grid: GridInfo | None = None
+    dense: bool = False
 
     @property
     def sizes(self) -> list[int]:
@@ -94,16 +98,29 @@ Work = CellWork | BuildingWork
 
 
 def plan_work(
-    scene: Scene, ground: ChipGround, options: AssessOptions, buildings: Buildings | None
+    scene: Scene,
+    ground: ChipGround,
+    options: AssessOptions,
+    buildings: Buildings | None,
+    *,
+    dense: bool = False,
 ) -> Work:
     """Cut the work on a scene into pieces: buildings where they are given, else grid cells.
+
+    Args:
+        scene: The open scene.
+        ground: The ground of the model's chip.
+        options: Of the assessment.
+        buildings: Units to judge; without them, the cells of a grid.
+        dense: Whether a dense map of cells is made where that pays: its pieces are larger.
 
     Raises:
         ConfigError: If the stride does not fit the model's chip.
         FootprintError: If the buildings cannot be placed in the scene.
     """
     if buildings is None:
-        return _cell_work(Grid.over(scene, ground, options.stride), scene, ground)
+        cells = Grid.over(scene, ground, options.stride)
+        return _cell_work(cells, scene, ground, dense=dense and wants_dense(cells, options))
     touching = buildings.touching(scene)
     units = building_units(touching, scene, ground)
     return BuildingWork(
@@ -200,14 +217,15 @@ def _parsed(crs: str | None) -> CRS | None:
     return None if crs is None else CRS.from_user_input(crs)
 
 
-def _cell_work(cells: Grid, scene: Scene, ground: ChipGround) -> CellWork:
+def _cell_work(cells: Grid, scene: Scene, ground: ChipGround, *, dense: bool) -> CellWork:
+    rows, columns = piece_shape(cells, ground) if dense else (1, None)
+    pieces = cells.pieces(rows * columns if columns else MAX_WINDOWS, across=columns)
     return CellWork(
         cells=cells,
         pieces=tuple(
-            piece
-            for piece in cells.pieces(MAX_WINDOWS)
-            if not cells.surely_empty(piece, size_px=ground.size_px)
+            piece for piece in pieces if not cells.surely_empty(piece, size_px=ground.size_px)
         ),
+        dense=dense,
         crs=wkt(scene.crs),
         grid=GridInfo(
             rows=cells.rows,

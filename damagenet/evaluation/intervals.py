@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import binomtest
 
 from damagenet.errors import EvaluationError
 
@@ -77,5 +76,8 @@ def binomial_interval(successes: int, trials: int) -> Interval:
     """
     if trials < 1 or not 0 <= successes <= trials:
         raise EvaluationError(f"a share needs 0 <= k <= n and n >= 1, got {successes} of {trials}")
+    # A second to import, which the service and `--help` can do without.
+    from scipy.stats import binomtest
+
     exact = binomtest(successes, trials).proportion_ci(CONFIDENCE, method="exact")
     return Interval(low=float(exact.low), high=float(exact.high))

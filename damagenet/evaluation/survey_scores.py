@@ -8,6 +8,7 @@ from pydantic import Field
 
 from damagenet.config import Settings
 from damagenet.errors import EvaluationError
+from damagenet.evaluation.contradictions import refuse_contradictions
 from damagenet.evaluation.metrics import Sample, make_sample
 from damagenet.evaluation.reliability import ReliabilityBin, reliability_bins, reliability_svg
 from damagenet.evaluation.results import read_results, results_file
@@ -74,11 +75,13 @@ def evaluate_results(
         id_field: Column of the survey with the ids that the results carry.
 
     Raises:
-        EvaluationError: If a file cannot be used, nothing matches, or nothing that matches was
-            judged.
+        EvaluationError: If a file cannot be used, nothing matches, nothing that matches was
+            judged, or the survey calls one building both damaged and undamaged.
         FootprintError: If the survey cannot be read.
+        DataError: If no surveyed building has a place on the Earth.
     """
     survey = read_survey(truth, field, words, id_field=id_field)
+    refuse_contradictions(survey.frame, source=truth.name)
     matched, join = join_survey(read_results(results), survey)
     judged = matched[matched["p_damaged"].notna()]
     if judged.empty:

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 from rasterio.windows import Window
 
-from damagenet.engine.assess import check_options, piece_maker
+from damagenet.engine.assess import piece_maker
 from damagenet.engine.before import find_pre, opened_pictures, scene_options
 from damagenet.engine.inputs import Inputs
 from damagenet.engine.judging import ChipLooks
+from damagenet.engine.option_checks import check_options
 from damagenet.engine.pieces import PieceMaker
 from damagenet.engine.work import Work, cut_pieces, plan_work
 from damagenet.errors import ConfigError, SceneError

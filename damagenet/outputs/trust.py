@@ -45,7 +45,7 @@ def calibration_note(assessment: Assessment) -> str:
         note = f"{NOT_CALIBRATED}: probabilities were calibrated on {where}"
     else:
         note = _event_note(card.event, assessment)
-    note += f", where {100 * card.prior:.0f} % were damaged"
+    note += f"; probabilities assume that {100 * card.prior:.3g} % are damaged"
     return note + ("." if given is None else f"; --prior re-weights them to {100 * given:g} %.")
 
 

@@ -157,6 +157,7 @@ def _opened(assessment: Assessment, scene: Scene | None) -> Iterator[Pictures]:
         bands=options.bands,
         pixel_size=options.pixel_size,
         allow_driver=options.allow_driver,
+        allow_url=options.allow_url,
         force_coarse=options.force_coarse,
         chip=assessment.card.chip,
     )

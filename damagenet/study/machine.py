@@ -19,10 +19,11 @@ def hardware_in_words() -> str:
     """Return processor or GPU in words, as in `AMD EPYC, 2 cores`."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
-    return f"{_processor()}, {os.cpu_count()} cores"
+    return f"{processor()}, {os.cpu_count()} cores"
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Return the processor in words, as in `AMD EPYC`."""
     if CPU_FACTS.exists():
         for line in CPU_FACTS.read_text(encoding="utf-8").splitlines():
             name, _, value = line.partition(":")

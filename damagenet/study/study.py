@@ -1,12 +1,15 @@
-"""A whole study: what is left of it, done by several processes, row by row."""
+"""A whole study: what is left of it, done by several processes or by a cluster, row by row."""
 
 import logging
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Literal
 
 from damagenet.errors import ConfigError, DamageNetError
 from damagenet.study.budget import Progress, budget_lines, duration, progress, run_budgets
 from damagenet.study.checks import check_study, chosen_labels
+from damagenet.study.cluster_workers import ClusterWorkers, cluster_workers
 from damagenet.study.execute import Task, data_fingerprint
 from damagenet.study.plan import Run, planned_runs
 from damagenet.study.rows import ROWS_FILE, Row, StudyFolder
@@ -24,16 +27,20 @@ class Effort:
     Attributes:
         only: Labels of the variants that are run; empty for all.
         limit: At most so many runs.
-        processes: Runs at the same time.
-        threads: Threads of each; None leaves torch's own choice.
+        processes: Runs at the same time; None is one here, and on a cluster as many as fit.
+        threads: Threads of each; None leaves torch's own choice, and is one on a cluster.
         command: Written into the cards of trained networks.
+        engine: Who does the runs: processes of this machine, or a Ray cluster.
+        ray_address: The cluster; None starts one of this machine's cores.
     """
 
     only: tuple[str, ...] = ()
     limit: int | None = None
-    processes: int = 1
+    processes: int | None = None
     threads: int | None = None
     command: str = ""
+    engine: Literal["local", "ray"] = "local"
+    ray_address: str | None = None
 
 
 @dataclass(slots=True)
@@ -67,13 +74,13 @@ def run_study(settings: StudySettings, folder: StudyFolder, effort: Effort) -> S
     """
     check_study(settings)
     labels = chosen_labels(settings, effort.only)
-    _tell_budget(settings, folder, labels, processes=effort.processes)
     sitting = Sitting()
     tried: set[str] = set()
-    with terminated_as_interrupted(), Workers(folder) as workers:
+    with _workers(effort, folder) as (workers, processes):
+        _tell_budget(settings, folder, labels, processes=processes)
         while True:
             tasks = _open_tasks(settings, folder, effort, labels)
-            while _has_room(effort, sitting, len(workers)):
+            while len(workers) < processes and not _spent(effort, sitting, len(workers)):
                 task = next((task for task in tasks if task.key not in tried), None)
                 if task is None:
                     break
@@ -85,7 +92,22 @@ def run_study(settings: StudySettings, folder: StudyFolder, effort: Effort) -> S
                 _keep(ended, sitting)
                 # Rows of other machines may have taken longer or shorter.
                 ahead = progress(settings, _by_key(folder), labels, timed=sitting.rows)
-                _tell(ended, sitting, ahead, processes=effort.processes)
+                _tell(ended, sitting, ahead, processes=processes)
+
+
+@contextmanager
+def _workers(effort: Effort, folder: StudyFolder) -> Iterator[tuple[Workers | ClusterWorkers, int]]:
+    """Yield who does the runs, and how many at the same time."""
+    if effort.engine == "local":
+        with terminated_as_interrupted(), Workers(folder) as here:
+            yield here, effort.processes or 1
+        return
+    threads = effort.threads or 1
+    with (
+        cluster_workers(folder, address=effort.ray_address, threads=threads) as there,
+        terminated_as_interrupted(),  # Ray has put its own in place as it was joined
+    ):
+        yield there, effort.processes or there.tasks.slots
 
 
 def _tell_budget(
@@ -106,9 +128,8 @@ def _tell_budget(
         log.info("%s", line)
 
 
-def _has_room(effort: Effort, sitting: Sitting, working: int) -> bool:
-    spent = effort.limit is not None and sitting.ended + working >= effort.limit
-    return working < effort.processes and not spent
+def _spent(effort: Effort, sitting: Sitting, working: int) -> bool:
+    return effort.limit is not None and sitting.ended + working >= effort.limit
 
 
 def _open_tasks(
@@ -137,8 +158,8 @@ def _keep(ended: Ended, sitting: Sitting) -> None:
         raise ended.answer
     if isinstance(ended.answer, Row):
         sitting.rows.append(ended.answer)
-    elif ended.exit_code:
-        sitting.lost.append(f"{_name(ended.task.run)}: exit code {ended.exit_code}")
+    elif ended.lost:
+        sitting.lost.append(f"{_name(ended.task.run)}: {ended.lost}")
 
 
 def _tell(ended: Ended, sitting: Sitting, ahead: Progress, *, processes: int) -> None:
@@ -146,7 +167,7 @@ def _tell(ended: Ended, sitting: Sitting, ahead: Progress, *, processes: int) ->
         left = f"{duration(ahead.seconds / processes)} left" if ahead.seconds else "all done"
         name, said = _name(ended.task.run), _said(ended.answer)
         log.info("%d/%d %s: %s; %s", ahead.done, ahead.total, name, said, left)
-    elif ended.exit_code:
+    elif ended.lost:
         log.warning("left no row: %s", sitting.lost[-1])
 
 

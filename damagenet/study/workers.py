@@ -27,12 +27,12 @@ class Ended:
     Attributes:
         task: What it did.
         answer: What it said.
-        exit_code: Negative for a signal; 0 where it said something.
+        lost: Why it said nothing, as in `exit code -9`; empty where it said something.
     """
 
     task: Task
     answer: Answer
-    exit_code: int
+    lost: str = ""
 
 
 @dataclass(slots=True)
@@ -82,7 +82,8 @@ class Workers:
             task, process = self._working.pop(connection)
             process.join()
             connection.close()
-            yield Ended(task=task, answer=answer, exit_code=0 if said else process.exitcode or 1)
+            lost = "" if said else f"exit code {process.exitcode or 1}"
+            yield Ended(task=task, answer=answer, lost=lost)
 
 
 def _context() -> ForkServerContext | SpawnContext:

@@ -14,14 +14,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from damagenet.card import Card, Score
 from damagenet.evaluation.intervals import CONFIDENCE, binomial_interval
 
 Floats = npt.NDArray[np.float64]
 
-Z = float(norm.ppf(0.5 + CONFIDENCE / 2))
+Z = float(ndtri(0.5 + CONFIDENCE / 2))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

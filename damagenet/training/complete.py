@@ -39,7 +39,7 @@ def complete_bundle(model: str | Path, out: Path, tiles: HarveyTiles) -> Card:
             "adapt it again instead"
         )
     data = open_training_data(bundle.card.recipe, tiles)
-    _require_same_tiles(bundle, data)
+    require_same_tiles(bundle, data)
     card, neighbours = _completed(bundle, data)
     try:
         if out.resolve() != bundle.folder.resolve():
@@ -69,7 +69,12 @@ def _completed(bundle: Bundle, data: TrainingData) -> tuple[Card, Neighbours | N
     ), neighbours
 
 
-def _require_same_tiles(bundle: Bundle, data: TrainingData) -> None:
+def require_same_tiles(bundle: Bundle, data: TrainingData) -> None:
+    """Refuse tiles that are not those that a bundle's weights have seen.
+
+    Raises:
+        DataError: If the recipe leads to others.
+    """
     known, found = bundle.training_tiles()["sha256"], data.manifest["sha256"]
     if sorted(known) != sorted(found):
         raise DataError(

@@ -1,16 +1,17 @@
 """The tiles of a recipe's split, ready for a training, and what the bundle keeps of them."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import torch
-from torch.utils.data import DataLoader, DistributedSampler, Sampler
+from torch.utils.data import DataLoader, DistributedSampler
 
-from damagenet.errors import DataError, LeakError
+from damagenet.errors import ConfigError, DataError, LeakError
 from damagenet.recipe import Recipe
+from damagenet.training.hardware import Hardware
 from data_prep.augmentation import Augmentation, build_augmentation
 from data_prep.datasets import Item, TileDataset
 from data_prep.harvey import HarveyTiles
@@ -46,32 +47,65 @@ class TrainingData:
         """Share of damaged tiles among the training tiles."""
         return float(self.tiles.labels[self.split.train].mean())
 
-    def train_loader(self, *, batch_size: int, seed: int, processes: int) -> "DataLoader[Item]":
-        """Return shuffled, augmented batches; the order depends on seed and epoch alone."""
-        dataset = TileDataset(self.tiles, self.split.train, self.augmentation)
-        sampler: Sampler[int] | None = None
-        if processes == 1:
-            # Shuffles by seed and epoch, so that a continued training sees the same batches.
-            sampler = DistributedSampler(dataset, num_replicas=1, rank=0, shuffle=True, seed=seed)
+    def train_loader(
+        self, *, batch_size: int, seed: int, hardware: Hardware, rank: int = 0
+    ) -> "DataLoader[Item]":
+        """Return one process's share of shuffled, augmented batches.
+
+        Batches depend on seed and epoch alone: each process takes its part of the same ones.
+
+        Args:
+            batch_size: Tiles of a batch, of all processes together; at most all there are.
+            seed: Of order and augmentation.
+            hardware: On how many processes.
+            rank: Which of them this is.
+
+        Raises:
+            ConfigError: If the processes cannot share a batch evenly.
+        """
+        dataset = TileDataset(self.tiles, self.split.train, self.augmentation, seed=seed)
+        share = hardware.share_of(min(batch_size, len(dataset)))
+        sampler = Shuffled(
+            dataset, num_replicas=hardware.processes, rank=rank, seed=seed, drop_last=True
+        )
+        # The last, short batch is dropped.
         return DataLoader(
-            dataset,
-            # The last, short batch is dropped: there must be a whole one for every process.
-            batch_size=max(1, min(batch_size, len(dataset) // processes)),
-            sampler=sampler,
-            shuffle=sampler is None,
-            drop_last=True,
-            **_loading(),
+            dataset, batch_size=share, sampler=sampler, drop_last=True, **_loading(hardware)
         )
 
-    def validation_loader(self, *, batch_size: int) -> "DataLoader[Item]":
-        """Return the validation tiles, unchanged and in order."""
+    def validation_loader(
+        self, *, batch_size: int, hardware: Hardware, rank: int = 0
+    ) -> "DataLoader[Item]":
+        """Return one process's share of the validation tiles, unchanged; none is in two shares.
+
+        Raises:
+            ConfigError: If there are more processes than tiles.
+        """
         dataset = TileDataset(self.tiles, self.split.validation, None)
-        return DataLoader(dataset, batch_size=batch_size, shuffle=False, **_loading())
+        if len(dataset) < hardware.processes:
+            raise ConfigError(
+                f"{len(dataset)} validation tiles are too few for {hardware.processes} processes: "
+                "name fewer --devices or --nodes"
+            )
+        share = range(rank, len(dataset), hardware.processes)
+        return DataLoader(dataset, batch_size=batch_size, sampler=share, **_loading(hardware))
 
 
-def _loading() -> dict[str, Any]:  # Any: mixed keyword arguments of DataLoader
+class Shuffled(DistributedSampler[int]):
+    """One process's share of the tiles in an order of the epoch, as numbers of `TileDataset`.
+
+    Torch deals the same order out to the processes like cards, so that their n-th batches together
+    are the n-th batch of a single process.
+    """
+
+    def __iter__(self) -> Iterator[int]:
+        first = self.epoch * len(self.dataset)  # type: ignore[arg-type]  # torch: may lack a length
+        return (first + position for position in super().__iter__())
+
+
+def _loading(hardware: Hardware) -> dict[str, Any]:  # Any: mixed keyword arguments of DataLoader
     """Return how batches are loaded: beside the network on a GPU, in its own process on a CPU."""
-    if not torch.cuda.is_available():
+    if not hardware.on_gpu:
         return {"num_workers": 0}
     return {"num_workers": 8, "pin_memory": True, "persistent_workers": True}
 

@@ -31,6 +31,8 @@ SEARCHER = "lbfgs_grid"
 DEFAULT_L2 = 0.04
 SMALLEST_DEVIATION = 1e-6
 
+Bools = npt.NDArray[np.bool_]
+
 
 def is_solver(optimizer: Choice) -> bool:
     """Whether a recipe's head is solved for instead of trained step by step."""
@@ -59,7 +61,7 @@ class Features:
     Attributes:
         plain: float64 (N, F), chip by chip over all sources.
         views: float64 (V, F); `of` names the chip of each view, int64 (V,).
-        damaged, fold, source: Of each chip (N,).
+        damaged, fold, quarter, source: Of each chip (N,).
         weight: Of each view (V,); together 2, one for each class where both are full.
     """
 
@@ -68,6 +70,7 @@ class Features:
     of: npt.NDArray[np.int64]
     damaged: npt.NDArray[np.bool_]
     fold: npt.NDArray[np.int64]
+    quarter: npt.NDArray[np.int64]
     source: npt.NDArray[np.int64]
     weight: Floats
 
@@ -96,6 +99,7 @@ def extract(
         of=np.concatenate(of),
         damaged=np.concatenate([source.damaged for source in sources]),
         fold=np.concatenate([source.fold for source in sources]),
+        quarter=np.concatenate([source.quarter for source in sources]),
         source=np.repeat(np.arange(len(sources)), [len(source.damaged) for source in sources]),
         weight=np.concatenate(weight),
     )
@@ -125,18 +129,23 @@ def _features(
     return np.concatenate(found)
 
 
-def solve(features: Features, l2: float, *, without: int | None = None) -> Head:
-    """Solve for the head on all views but those of one fold.
+def solve(features: Features, l2: float, *, without: Bools | None = None) -> Head:
+    """Solve for the head on all views but those of some chips.
 
     Minimises the weighted mean cross-entropy plus `l2 / 2` times the squared weights of the
     standardised features; the bias is free.
+
+    Args:
+        features: Of all chips.
+        l2: What half the sum of squared weights costs.
+        without: Where the chips are that nothing is learned from (N,).
 
     Raises:
         EvaluationError: If what is left lacks a class.
     """
     kept = np.ones(len(features.of), bool)
     if without is not None:
-        kept = features.fold[features.of] != without
+        kept = ~without[features.of]
     labels = features.damaged[features.of[kept]]
     if len(np.unique(labels)) < 2:
         raise EvaluationError("a head needs chips of both classes to be fitted on")
@@ -147,10 +156,16 @@ def solve(features: Features, l2: float, *, without: int | None = None) -> Head:
     return fit_logistic(views, labels, weight, Scale(mean=mean, deviation=deviation), pull=l2)
 
 
-def left_out_logits(features: Features, l2: float) -> Floats:
-    """Return the logit (N,) of every chip by a head that saw nothing of its fold."""
+def left_out_logits(features: Features, l2: float, parts: npt.NDArray[np.int64]) -> Floats:
+    """Return the logit (N,) of every chip by a head that saw nothing of its part.
+
+    Args:
+        features: Of all chips.
+        l2: As in `solve`.
+        parts: The part that each chip belongs to (N,): its fold, or its quarter.
+    """
     logits = np.empty(len(features.damaged))
-    for fold in np.unique(features.fold):
-        here = features.fold == fold
-        logits[here] = solve(features, l2, without=int(fold)).logits(features.plain[here])
+    for part in np.unique(parts):
+        here = parts == part
+        logits[here] = solve(features, l2, without=here).logits(features.plain[here])
     return logits

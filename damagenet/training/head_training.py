@@ -1,7 +1,7 @@
 """From a recipe whose head is solved for to its network and card."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +16,11 @@ from damagenet.calibration import (
     probabilities,
     uncertain_band,
 )
-from damagenet.card import Card, Strangeness, TrainingTiles
+from damagenet.card import Calibration, Card, Strangeness, TrainingTiles
 from damagenet.confidence import confidence_curve
-from damagenet.recipe import Recipe
+from damagenet.confidence import logits as logit
+from damagenet.recipe import GradedSettings, Recipe
+from damagenet.rules import moved, reweighted
 from damagenet.strangeness import Neighbours, held_out_strangeness
 from damagenet.training.card import HARVEY_LICENCE, CardFacts, make_card
 from damagenet.training.head import Features, extract, left_out_logits, solve, strength
@@ -84,6 +86,8 @@ def train_head(recipe: Recipe, tiles: HarveyTiles | None, *, command: str) -> So
     solve(features, l2).put_into(network.head)
     strangeness, neighbours = _strangeness(sources, features)
     facts = _facts(recipe, sources, features, l2, strangeness)
+    if recipe.data.graded is not None and recipe.data.graded.prior is not None:
+        facts = _at_prior(facts, recipe.data.graded.prior)
     table = pd.concat([source.table for source in sources])[MANIFEST_COLUMNS]
     return Solved(
         network=network.eval(),
@@ -119,16 +123,11 @@ def _facts(
     strangeness: Strangeness | None,
 ) -> CardFacts:
     """Calibrate on verdicts from outside the fit, a unit with several chips by its largest."""
-    units = _units(sources, features, left_out_logits(features, l2))
+    units = _units(sources, features, left_out_logits(features, l2, features.fold))
     sample = _sample(units, recipe.training.seed)
     labels = sample["damaged"].to_numpy(np.int64)
     logits = sample["logit"].to_numpy(np.float64, copy=True)
-    fitted_on = (
-        f"{len(sample)} houses out of {_in_words(sources)}, each judged by a head that had not "
-        "seen its scene or block of ground"
-    )
-    calibration = fit_calibration(logits, labels, fitted_on=fitted_on)
-    calibration = calibration.model_copy(update={"prior": float(labels.mean())})
+    calibration = _calibration(recipe.data.graded, sources, features, l2, sample)
     every = probabilities(units["logit"].to_numpy(np.float64), calibration)
     threshold = balanced_threshold(every, units["damaged"].to_numpy(np.int64))
     p = probabilities(logits, calibration)
@@ -141,6 +140,49 @@ def _facts(
         strangeness=strangeness,
         tiles=_seen(recipe, sources),
         licence=GRADED_WEIGHTS_LICENCE if recipe.data.graded else None,
+    )
+
+
+def _calibration(
+    graded: GradedSettings | None,
+    sources: Sequence[LabelledChips],
+    features: Features,
+    l2: float,
+    sample: pd.DataFrame,
+) -> Calibration:
+    """Fit to a sample of units, each judged without its scene or quarter.
+
+    Heads that leave out a whole scene differ so much in what a logit means that all of theirs
+    together make hardly a probability; of four heads that leave out a quarter of each they do.
+    """
+    labels, part = sample["damaged"].to_numpy(np.int64), "scene"
+    if graded is not None and graded.calibrate_on == "quarters":
+        part = "quarter of its scene"
+        quarters = _units(sources, features, left_out_logits(features, l2, features.quarter))
+        sample = quarters.loc[sample.index]
+    found = fit_calibration(
+        sample["logit"].to_numpy(np.float64, copy=True),
+        labels,
+        fitted_on=f"{len(sample)} houses out of {_in_words(sources)}, each judged by a head that "
+        f"had not seen its {part} or block of ground",
+    )
+    return found.model_copy(update={"prior": float(labels.mean())})
+
+
+def _at_prior(facts: CardFacts, prior: float) -> CardFacts:
+    """Return the same for another share of damaged: as `assess --prior`, it turns no verdict.
+
+    The margins stay, as they are differences of log odds.
+    """
+    own = facts.calibration.prior
+    assert own is not None
+    shift = float(logit(prior) - logit(own))
+    low, high = facts.uncertain_band
+    return replace(
+        facts,
+        calibration=reweighted(facts.calibration, shift, prior),
+        threshold=moved(facts.threshold, shift),
+        uncertain_band=(moved(low, shift), moved(high, shift)),
     )
 
 

@@ -20,6 +20,7 @@ from data_prep.tile_ground import spatial_blocks
 
 TILE_FOLDS = 5
 """Parts that tiles are cut into by spatial block where there are no graded scenes to follow."""
+QUARTERS = 4
 COORDINATE_DIGITS = 5
 """Tiles of one house have equal coordinates to so many digits (`data.md`)."""
 
@@ -37,6 +38,8 @@ class LabelledChips:
         damaged: bool (N,).
         unit: Number of the house or building of each chip (N,); a building may have several.
         fold: The part of the cross-validation that each chip belongs to, int64 (N,).
+        quarter: The quarter of its scene that each chip's building stands in, 0..3, int64 (N,); of
+            tiles one of four parts by spatial block.
         weight: Sum of the weights of all these chips in the fit.
         renderings: How many augmented views of each are learned from.
         compares: Whether such chips are what the network is asked about: not so a picture beside
@@ -50,6 +53,7 @@ class LabelledChips:
     damaged: npt.NDArray[np.bool_]
     unit: npt.NDArray[np.int64]
     fold: npt.NDArray[np.int64]
+    quarter: npt.NDArray[np.int64]
     weight: float
     renderings: int
     compares: bool
@@ -161,6 +165,7 @@ def _tile_chips(tiles: HarveyTiles, recipe: Recipe, folds: int) -> list[Labelled
             damaged=np.full(len(indices[0]), is_damaged),
             unit=np.arange(len(indices[0])),
             fold=_block_folds(manifest.iloc[indices[0]], folds, recipe.training.seed),
+            quarter=_block_folds(manifest.iloc[indices[0]], QUARTERS, recipe.training.seed),
             weight=weight,
             renderings=1,
             compares=is_damaged or len(indices) == 1,
@@ -203,6 +208,7 @@ def _building_chips(
 ) -> list[LabelledChips]:
     """Return the damaged and the undamaged chips of one scene, each with its part of the weight."""
     sources = []
+    quarter = _quarters(chips)
     sha256 = file_sha256(chips.scene.path)
     for is_damaged, share in ((True, settings.damaged_share), (False, settings.undamaged_share)):
         here = chips.damaged == is_damaged
@@ -215,6 +221,7 @@ def _building_chips(
                 damaged=chips.damaged[here],
                 unit=chips.building[here],
                 fold=np.full(int(here.sum()), fold),
+                quarter=quarter[here],
                 weight=share * float(here.sum()) / everywhere,
                 renderings=settings.renderings,
                 compares=True,
@@ -232,3 +239,13 @@ def _building_chips(
             )
         )
     return sources
+
+
+def _quarters(chips: GradedChips) -> npt.NDArray[np.int64]:
+    """Return the quarter of the ground of a scene's buildings that each chip's building is in."""
+    quarter = np.zeros(len(chips.building), np.int64)
+    for places, weight in ((chips.lon, 1), (chips.lat, 2)):
+        # All chips of a building go together, or a head would have seen one that it is asked about.
+        middle = np.bincount(chips.building, places) / np.bincount(chips.building)
+        quarter += weight * (middle > (middle.min() + middle.max()) / 2)[chips.building]
+    return quarter

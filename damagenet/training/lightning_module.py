@@ -120,9 +120,10 @@ def _validation_scores() -> MetricCollection:
 
 
 def _update(scores: MetricCollection, logits: torch.Tensor, labels: torch.Tensor) -> None:
-    truth = labels.int()
-    scores["accuracy"].update(logits, truth)
-    scores["balanced_accuracy"].update((logits > 0).int(), truth)
+    # Verdicts, as a batch of logits that all lie within 0..1 would be taken for probabilities.
+    truth, verdicts = labels.int(), (logits > 0).int()
+    scores["accuracy"].update(verdicts, truth)
+    scores["balanced_accuracy"].update(verdicts, truth)
     scores["auroc"].update(logits.sigmoid(), truth)
 
 

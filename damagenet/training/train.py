@@ -17,13 +17,15 @@ from damagenet.training.card import describe_network
 from damagenet.training.checks import check_recipe
 from damagenet.training.data import open_training_data
 from damagenet.training.fitting import Fitting, fit
+from damagenet.training.hardware import Hardware, check_hardware
 from damagenet.training.head import SEARCHER, is_solver
 from damagenet.training.head_training import train_head
 from damagenet.training.lightning_module import DamageModule, network_state
 from damagenet.training.probe import probe_head
+from damagenet.training.processes import ending_together, let_only_the_first_speak
 from damagenet.training.rounds import ROUNDS, last_round
 from damagenet.training.start import start_network
-from damagenet.training.trainer import BEST, LAST, LOGS, Hardware
+from damagenet.training.trainer import BEST, LAST, LOGS
 
 if TYPE_CHECKING:
     from data_prep.harvey import HarveyTiles
@@ -32,6 +34,7 @@ log = logging.getLogger(__name__)
 
 BUNDLE = "bundle"
 RECIPE_FILE = "recipe.json"
+ONE_PROCESS = Hardware()
 
 
 def train(
@@ -40,35 +43,40 @@ def train(
     *,
     tiles: "HarveyTiles | None" = None,
     resume: bool = True,
-    devices: int = 1,
-    nodes: int = 1,
+    hardware: Hardware = ONE_PROCESS,
     command: str = "",
     progress: bool = True,
 ) -> Bundle:
     """Train by a recipe and return the bundle, which lies in `out/bundle`.
 
     The split is made inside, from `recipe.data`; the test part is never read. With `resume` an
-    interrupted training continues after its last whole epoch, and a finished one is returned.
+    interrupted training continues after its last whole epoch, on the same hardware or another, and
+    a finished one is returned. Of several processes each returns the bundle.
 
     Args:
         recipe: What to train, on what, and how.
         out: Gets the recipe, checkpoints, logs and the bundle.
         tiles: The prepared data set; without it `recipe.data.path` is opened.
         resume: Continue what is in `out`; otherwise a training that lies there is deleted.
-        devices: Devices (processes, on a CPU) on this machine.
-        nodes: Machines.
+        hardware: Devices and machines. On more than one, Lightning starts this program again for
+            each other device of the machine.
         command: What is written into the card as the command that made it.
         progress: Whether a bar is drawn on stderr.
 
     Raises:
-        ConfigError: If a name or a value in the recipe is unknown, before any data is read.
+        ConfigError: If a name or a value in the recipe is unknown, or does not fit the hardware,
+            before any data is read.
+        DeviceError: If the machine lacks the devices.
+        CancelledError: If another process of the training was killed.
         OutputError: If `out` holds another training, or cannot be written.
         DataError: If the data set is missing or the split leaves nothing.
         LeakError: If the split leaks and the recipe does not allow it.
         BundleError: If the weights to start from cannot be found, downloaded or read.
         EvaluationError: If the training diverged, or a tensor cannot be rescaled for a new round.
     """
+    let_only_the_first_speak()
     check_recipe(recipe)
+    check_hardware(hardware, recipe)
     if resume and _is_finished(out, recipe):
         log.info("%s is already trained: %s", recipe.name, out / BUNDLE)
         return load_bundle(out / BUNDLE)
@@ -90,19 +98,19 @@ def train(
     module = DamageModule(start_network(recipe, data), recipe.training)
     _claim(out, recipe, resume=resume)
     log.info("%s", data.split.description)
-    hardware = Hardware(devices=devices, nodes=nodes)
-    how = Fitting(hardware=hardware, resume=resume, progress=progress)
+    how = Fitting(hardware=hardware, resume=resume, progress=progress, claimed=out / RECIPE_FILE)
     last, module = last_round(recipe, out, data, module, how)
     trainer = fit(last, out, data, module, how)
-    # Only tensors are read back from our own checkpoint, never code.
-    best = torch.load(out / f"{BEST}.ckpt", map_location="cpu", weights_only=True)
-    module.network.load_state_dict(network_state(best["state_dict"]))
-    if trainer.is_global_zero:
-        made = describe_network(recipe, data, module.network, command=command)
-        save_bundle(
-            out / BUNDLE, made.card, module.network, data.manifest, neighbours=made.neighbours
-        )
-    trainer.strategy.barrier()
+    with ending_together(trainer):
+        # Only tensors are read back from our own checkpoint, never code.
+        best = torch.load(out / f"{BEST}.ckpt", map_location="cpu", weights_only=True)
+        module.network.load_state_dict(network_state(best["state_dict"]))
+        if trainer.is_global_zero:
+            made = describe_network(recipe, data, module.network, command=command)
+            save_bundle(
+                out / BUNDLE, made.card, module.network, data.manifest, neighbours=made.neighbours
+            )
+        trainer.strategy.barrier()
     return load_bundle(out / BUNDLE)
 
 

@@ -4,7 +4,6 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -16,10 +15,12 @@ from lightning.pytorch.callbacks import (
     WeightAveraging,
 )
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.strategies import DDPStrategy
 from torch.utils.data import DataLoader
 
 from damagenet.recipe import TrainingSettings
-from data_prep.augmentation import Augmentation
+from damagenet.training.hardware import Hardware
+from damagenet.training.processes import ending_together
 from data_prep.datasets import Item
 
 Average = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
@@ -44,51 +45,30 @@ ADVICE = (
 """What Lightning advises about settings that are as we want them."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hardware:
-    """On how many devices and machines a training runs."""
-
-    devices: int = 1
-    nodes: int = 1
-
-    @property
-    def processes(self) -> int:
-        """Number of processes that share the work."""
-        return self.devices * self.nodes
-
-
 class StepSeed(Callback):
     """Seeds every step by itself, so that a continued training repeats an uninterrupted one.
 
-    Augmentation is seeded by the epoch, as its batches are drawn ahead of their steps; what the
-    network draws (dropout) by the step, as Lightning draws from the same numbers between epochs.
+    What the network draws (dropout) is seeded, as Lightning draws from the same numbers between
+    epochs. Processes that train together draw the same: what rests by chance in a whole batch
+    rests in all of them, and dropout draws for the whole batch (`models.shared_batch`).
     """
 
-    def __init__(self, seed: int, augmentation: Augmentation) -> None:
+    def __init__(self, seed: int) -> None:
+        """Take the seed of the training."""
         self.seed = seed
-        self.augmentation = augmentation
-
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the random numbers of the augmentation anew."""
-        del pl_module
-        self.augmentation.reseed(self._seed_of(trainer, trainer.current_epoch))
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: object, batch_idx: int
     ) -> None:
         """Start the random numbers of the network anew."""
         del pl_module, batch, batch_idx
-        torch.manual_seed(self._seed_of(trainer, trainer.global_step))
-
-    def _seed_of(self, trainer: Trainer, number: int) -> int:
-        return (self.seed * 100_003 + number * 1_009 + trainer.global_rank) % 2**32
+        torch.manual_seed((self.seed * 100_003 + trainer.global_step * 1_009) % 2**32)
 
 
 def make_trainer(
     settings: TrainingSettings,
     out: Path,
     *,
-    augmentation: Augmentation,
     hardware: Hardware,
     progress: bool,
     skips_layers: bool = False,
@@ -99,27 +79,33 @@ def make_trainer(
     Args:
         settings: How to train.
         out: Gets `best.ckpt`, `last.ckpt` and `logs/`.
-        augmentation: Seeded anew each epoch.
         hardware: Devices and machines.
         progress: Whether a bar is drawn on stderr.
         skips_layers: Whether layers may go without a gradient, for which processes that train
             together must not wait.
         more: What else takes part in the training.
     """
-    together = "ddp_find_unused_parameters_true" if skips_layers else "ddp"
+    # Buffers stay equal by themselves, see `models.shared_batch`.
+    together = DDPStrategy(find_unused_parameters=skips_layers, forward_sync_buffers=False)
     return Trainer(
         max_epochs=settings.epochs,
         precision=settings.precision,
+        accelerator="cuda" if hardware.on_gpu else "cpu",
         devices=hardware.devices,
         num_nodes=hardware.nodes,
         strategy=together if hardware.processes > 1 else "auto",
+        use_distributed_sampler=False,
         # Some backbones pool in a way that has no repeatable kernel on a GPU: they warn.
-        deterministic="warn" if torch.cuda.is_available() else False,
+        deterministic="warn" if hardware.on_gpu else False,
         logger=[
             CSVLogger(out / LOGS, name="csv"),
             TensorBoardLogger(out / LOGS, name="tensorboard"),
         ],
-        callbacks=[*more, *_callbacks(settings, out, augmentation, progress=progress)],
+        callbacks=[
+            StepSeed(settings.seed),
+            *more,
+            *_callbacks(settings, out, progress=progress),
+        ],
         enable_progress_bar=progress,
         enable_model_summary=False,
         num_sanity_val_steps=0,
@@ -127,9 +113,7 @@ def make_trainer(
     )
 
 
-def _callbacks(
-    settings: TrainingSettings, out: Path, augmentation: Augmentation, *, progress: bool
-) -> list[Callback]:
+def _callbacks(settings: TrainingSettings, out: Path, *, progress: bool) -> list[Callback]:
     watched = f"validation/{settings.select_on}"
     mode = "min" if settings.select_on == "loss" else "max"
     # In this order: what a training continues from knows of the best epoch so far.
@@ -139,7 +123,7 @@ def _callbacks(
         ),
         ModelCheckpoint(dirpath=out, filename=LAST, enable_version_counter=False),
     ]
-    callbacks: list[Callback] = [StepSeed(settings.seed, augmentation)]
+    callbacks: list[Callback] = []
     if settings.average_weights:
         callbacks.append(WeightAveraging(avg_fn=_moving_average(settings.average_weights)))
     if settings.early_stopping.patience:
@@ -190,8 +174,9 @@ def fit_or_interrupt(
     Raises:
         KeyboardInterrupt: If somebody pressed Ctrl-C, which Lightning would turn into an exit.
     """
-    try:
-        # Of a checkpoint only tensors and plain values are read, never code.
-        trainer.fit(module, training, validation, ckpt_path=last, weights_only=True)
-    except SystemExit as err:
-        raise KeyboardInterrupt from err
+    with ending_together(trainer):
+        try:
+            # Of a checkpoint only tensors and plain values are read, never code.
+            trainer.fit(module, training, validation, ckpt_path=last, weights_only=True)
+        except SystemExit as err:
+            raise KeyboardInterrupt from err

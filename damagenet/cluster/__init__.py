@@ -1,0 +1,1 @@
+"""Work over many machines by Ray: the one room that knows it."""

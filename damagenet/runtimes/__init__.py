@@ -1,0 +1,1 @@
+"""What a network runs in: torch, compiled by torch, or ONNX Runtime."""
