@@ -16,8 +16,8 @@ from damagenet.card import ChipGround
 from damagenet.cli.main import app
 from damagenet.engine.key import AssessmentKey, InputHashes
 from damagenet.errors import BundleError, ConfigError, OutputError
-from damagenet.export import export as exporting
-from damagenet.export.export import export_model
+from damagenet.export.export import export_model, require_small_loss
+from damagenet.export.quantise import Loss
 from damagenet.inference import Predictor
 from damagenet.options import AssessOptions
 from damagenet.rules import Rules
@@ -160,12 +160,15 @@ def test_what_was_measured_on_single_logits_does_not_hold_in_eight_bits(int8):
         Rules.of(card, AssessOptions(max_error=0.1))
 
 
-def test_eight_bits_that_lose_too_much_are_refused_and_leave_nothing(tiled, monkeypatch, tmp_path):
-    bundle, tiles = tiled
-    monkeypatch.setattr(exporting, "MOST_LOSS", -100.0)
-    with pytest.raises(BundleError, match=r"toy loses .* of AUROC in int8 \(.*--lossy"):
-        export_model(bundle, tmp_path / "out", kind="onnx", tiles=tiles)
-    assert list(tmp_path.iterdir()) == []
+def test_eight_bits_that_lose_too_much_are_refused(tiled):
+    card = read_card(tiled[0])
+    lost = {"mean_difference": 0.1, "largest_difference": 0.2, "measured_on": "9 tiles"}
+    require_small_loss(card, Loss(accuracy=0.29, auroc=-1.0, **lost))
+    for accuracy, auroc in ((0.31, 0.0), (0.0, 0.31)):
+        with pytest.raises(
+            BundleError, match=r"^toy loses .* of AUROC in int8 \(9 tiles\).*--lossy"
+        ):
+            require_small_loss(card, Loss(accuracy=accuracy, auroc=auroc, **lost))
 
 
 def test_eight_bits_need_onnx_and_one_picture(tiled, tmp_path):

@@ -1,12 +1,13 @@
 """Runtimes: ONNX Runtime, the compiler and bfloat16 say what torch says, or why they cannot."""
 
 import sys
+from collections import OrderedDict
 
 import numpy as np
 import pytest
 import torch
 from assessments import make_card
-from tiny_run import GROUND, SIZE_PX, make_bundle, make_scene
+from tiny_run import GROUND, make_bundle, make_scene
 from torch import nn
 
 from damagenet.assessment import DISTANCE_COLUMN
@@ -17,7 +18,6 @@ from damagenet.engine.key import AssessmentKey, InputHashes
 from damagenet.errors import BundleError, ConfigError
 from damagenet.inference import Predictor, fused
 from damagenet.options import AssessOptions
-from damagenet.recipe import Choice, ModelSettings
 from damagenet.runtimes.answers import Answering, Answers, torch_forward
 from damagenet.runtimes.compiled import compiled
 from damagenet.runtimes.exported import exported_program, onnx_model
@@ -25,8 +25,8 @@ from damagenet.runtimes.onnx_runtime import onnx_forward
 from damagenet.runtimes.parity import TOLERANCE, measure_parity, require_parity, trial_chips
 from models.activations import build_activation
 from models.classifier import Classifier
-from models.factory import build_network
-from models.normalise import Normalise
+from models.normalise import Normalise, black_after
+from models.texture import TextureStatistics
 
 CARD = make_card().model_copy(update={"chip": GROUND})
 
@@ -104,9 +104,8 @@ def test_bfloat16_is_near_but_makes_records_of_its_own(predictors, bundle):
     assert key("torch").differences(key("bfloat16")) == ["--runtime"]
 
 
-@pytest.mark.parametrize("name", ["pvlu", "nish", "or_ail"])
-def test_research_activations_are_exported(name):
-    network = small_network(build_activation(name), features=2 if name == "or_ail" else 4)
+def test_research_activations_are_exported():
+    network = small_network(*map(build_activation, ("pvlu", "nish", "or_ail")), features=2)
     program = exported_program(Answering(network), CARD)
     plain = torch_forward(Answering(network))
     found = require_parity(CARD, plain, torch_forward(program.module()), what="the program")
@@ -116,11 +115,12 @@ def test_research_activations_are_exported(name):
 
 
 def test_two_pictures_of_any_number_of_chips_are_exported_with_their_names():
-    model = ModelSettings(architecture=Choice(name="lite0_texture", parameters={"depth": 1}))
+    torch.manual_seed(0)
+    trunk = nn.Sequential(OrderedDict(stem=nn.Conv2d(3, 4, 3, 2, 1), stage2=nn.Conv2d(4, 5, 1)))
+    texture = TextureStatistics(trunk, 0.0, black_after((127,) * 3, (128,) * 3))
+    normalise = Normalise((127,) * 3, (128,) * 3)
+    network = Classifier(normalise, texture, nn.Linear(5, 1), images=2).eval()
     card = CARD.model_copy(update={"inputs": ("post", "pre")})
-    network = build_network(
-        model, pixel_mean=(127,) * 3, pixel_std=(128,) * 3, inputs=card.inputs, size_px=SIZE_PX
-    )
     answering = Answering(fused(network))
     model = onnx_model(exported_program(answering, card), card)
     assert [value.name for value in model.graph.input] == ["post", "pre"]

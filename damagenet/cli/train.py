@@ -51,13 +51,18 @@ def command(
     from damagenet.training.hardware import Hardware
     from damagenet.training.train import train
 
-    bundle = train(
-        recipe,
-        out,
-        resume=resume,
-        hardware=Hardware(devices=devices, nodes=nodes, accelerator=accelerator),
-        command=shlex.join(["damagenet", *sys.argv[1:]]),
-        progress=not quiet,
-    )
+    try:
+        bundle = train(
+            recipe,
+            out,
+            resume=resume,
+            hardware=Hardware(devices=devices, nodes=nodes, accelerator=accelerator),
+            command=shlex.join(["damagenet", *sys.argv[1:]]),
+            progress=not quiet,
+        )
+    except KeyboardInterrupt:
+        # typer would end without a word.
+        sys.stderr.write("damagenet: interrupted; run the same command again to continue\n")
+        raise typer.Exit(130) from None
     # Several processes come here after a distributed training; stdout holds the folder once.
     rank_zero_only(typer.echo)(str(bundle.folder))

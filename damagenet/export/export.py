@@ -103,12 +103,8 @@ def _write_int8(bundle: Bundle, folder: Path, tiles: HarveyTiles, *, lossy: bool
     model = onnx_model(exported_program(answering, bundle.card), bundle.card)
     rounded = quantised(model, bundle, tiles, parts)
     loss = measure_loss(model, rounded, bundle, tiles, parts)
-    if loss.points > MOST_LOSS and not lossy:
-        raise BundleError(
-            f"{bundle.card.name} loses {loss.accuracy:.2f} points of balanced accuracy and "
-            f"{loss.auroc:.2f} of AUROC in int8 ({loss.measured_on}), and {MOST_LOSS:g} are "
-            "allowed: export it without --quantize, or accept the loss with --lossy"
-        )
+    if not lossy:
+        require_small_loss(bundle.card, loss)
     card = int8_card(bundle.card, loss)
     record = _write_model(rounded, folder, card, loss.largest_difference)
     assert card.quantized is not None  # int8_card has just said so
@@ -117,6 +113,16 @@ def _write_int8(bundle: Bundle, folder: Path, tiles: HarveyTiles, *, lossy: bool
     write_card(folder, card)
     (folder / NEIGHBOURS_FILE).unlink(missing_ok=True)
     return record.model_copy(update={"quantized": measured})
+
+
+def require_small_loss(card: Card, loss: Loss) -> None:
+    """Raise BundleError if eight bits cost more than `MOST_LOSS` points."""
+    if loss.points > MOST_LOSS:
+        raise BundleError(
+            f"{card.name} loses {loss.accuracy:.2f} points of balanced accuracy and "
+            f"{loss.auroc:.2f} of AUROC in int8 ({loss.measured_on}), and {MOST_LOSS:g} are "
+            "allowed: export it without --quantize, or accept the loss with --lossy"
+        )
 
 
 def int8_card(card: Card, loss: Loss) -> Card:
