@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tiny_run import make_bundle, make_scene
 
 from damagenet.bundle import load_bundle
-from damagenet.devices import MAX_CREW, crew_of
+from damagenet.devices import GPU_CREW, MAX_CREW, crew_of
 from damagenet.engine.assess import piece_maker
 from damagenet.engine.before import Seen
 from damagenet.engine.inputs import Inputs
@@ -69,7 +69,7 @@ def test_a_crew_deals_out_the_threads_and_gives_them_back():
             share.join()
         assert torch.get_num_threads() == 6
         with crew_of(torch.device("cuda")) as crew:
-            assert crew.workers == 1
+            assert crew.workers == GPU_CREW
     finally:
         torch.set_num_threads(before)
 
