@@ -34,7 +34,8 @@ from PIL import Image
 from served import Server, served
 from throughput import machine
 
-from damagenet.bundle import load_bundle, read_card, save_bundle
+from damagenet.bundle import load_bundle, read_card
+from damagenet.bundle_writing import save_bundle
 from damagenet.devices import crew_of
 from damagenet.engine.prefetch import prefetched
 from damagenet.inference import Predictor

@@ -30,7 +30,8 @@ import rasterio
 import torch
 from rasterio.windows import Window
 
-from damagenet.bundle import load_bundle, save_bundle
+from damagenet.bundle import load_bundle
+from damagenet.bundle_writing import save_bundle
 from damagenet.card import Card
 from damagenet.devices import crew_of
 from damagenet.engine.batch import assess_scenes

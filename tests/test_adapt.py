@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 
 from damagenet.adapt.adapt import adapt
 from damagenet.adapt.options import AdaptOptions
-from damagenet.bundle import load_bundle, read_card, save_bundle
+from damagenet.bundle import load_bundle, read_card
+from damagenet.bundle_writing import save_bundle
 from damagenet.card import ChipGround, Score, Strangeness
 from damagenet.cli.main import app
 from damagenet.engine.assess import assess_scene

@@ -89,6 +89,7 @@ FLOORS = (
         f"damagenet.{name}"
         for name in (
             "bundle",
+            "bundle_writing",
             "calibration",
             "confidence",
             "devices",

@@ -13,14 +13,8 @@ from made_tiles import SIDE_PX
 from safetensors.torch import load_file, save_file
 
 import damagenet.bundle as bundles
-from damagenet.bundle import (
-    file_sha256,
-    load_bundle,
-    read_card,
-    save_bundle,
-    shipped_bundles,
-    with_scores,
-)
+from damagenet.bundle import file_sha256, load_bundle, read_card, shipped_bundles
+from damagenet.bundle_writing import save_bundle, with_scores
 from damagenet.card import FORMAT_VERSION, Card, ChipGround, Score, TrainingTiles
 from damagenet.card import Calibration as CardCalibration
 from damagenet.errors import BundleError, OutputError

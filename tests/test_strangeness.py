@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from tiny_run import SIZE_PX, make_bundle, make_scene
 
 from damagenet.assessment import DISTANCE_COLUMN, Assessment
-from damagenet.bundle import load_bundle, save_bundle
+from damagenet.bundle import load_bundle
+from damagenet.bundle_writing import save_bundle
 from damagenet.engine.assess import assess_scene
 from damagenet.errors import BundleError, CancelledError
 from damagenet.inference import Predictor

@@ -13,7 +13,8 @@ from affine import Affine
 from assessments import make_card
 from rasterio.errors import NotGeoreferencedWarning
 
-from damagenet.bundle import MANIFEST_FILE, load_bundle, save_bundle
+from damagenet.bundle import MANIFEST_FILE, load_bundle
+from damagenet.bundle_writing import save_bundle
 from damagenet.card import Calibration, Card, ChipGround, Strangeness
 from damagenet.inference import Predictor
 from damagenet.recipe import Choice, ModelSettings

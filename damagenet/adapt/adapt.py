@@ -18,7 +18,8 @@ from damagenet.adapt.options import AdaptOptions, require_whole
 from damagenet.adapt.progress import Tell, between, no_one
 from damagenet.adapt.report import AdaptReport, Comparison
 from damagenet.adapt.strangeness import adapted_strangeness
-from damagenet.bundle import CARD_FILE, Bundle, load_bundle, model_id, save_bundle
+from damagenet.bundle import CARD_FILE, Bundle, load_bundle, model_id
+from damagenet.bundle_writing import save_bundle
 from damagenet.card import Card
 from damagenet.engine.option_checks import check_options
 from damagenet.errors import ConfigError, EvaluationError, OutputError

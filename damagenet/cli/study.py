@@ -90,10 +90,8 @@ def command(
     and several may work in one folder.
     """
     # All of them now: a study runs for hours, and an installation may change under it.
-    from damagenet.cli.study_tables import print_summary
-    from damagenet.study.embed import read_page, write_into
-    from damagenet.study.judging import summarise
-    from damagenet.study.report import write_reports
+    from damagenet.cli.study_report import report
+    from damagenet.study.embed import read_page
     from damagenet.study.rows import StudyFolder
     from damagenet.study.settings import read_study
 
@@ -118,16 +116,7 @@ def command(
             engine=engine,
             ray_address=ray_address,
         )
-    summary = summarise(settings, folder.rows())
-    paths = write_reports(out, summary)
-    if into:
-        write_into(into, summary)
-        paths.append(into)
-    sys.stderr.write("".join(f"written: {path}\n" for path in paths))
-    if as_json:
-        sys.stdout.write(summary.model_dump_json(indent=2) + "\n")
-    else:
-        print_summary(summary)
+    report(settings, folder, into, as_json=as_json)
     if lost:
         raise typer.Exit(SOME_LOST)
 

@@ -9,35 +9,36 @@ import typer
 
 from damagenet.recipe import read_recipe
 
+Config = Annotated[
+    Path,
+    typer.Option("--config", "-c", help="Recipe: a YAML file, or the name of a shipped one."),
+]
+Out = Annotated[Path, typer.Option("--out", help="Folder for checkpoints, logs and the bundle.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="NAME=VALUE", help="Change a setting, as in model.activation=gelu."
+    ),
+]
+Devices = Annotated[int, typer.Option(min=1, help="GPUs of a machine, or processes on its CPU.")]
+Nodes = Annotated[
+    int, typer.Option(min=1, help="Machines, which share OUT; started by torchrun or SLURM.")
+]
+Accelerator = Annotated[Literal["auto", "cpu", "gpu"], typer.Option(help="What a device is.")]
+Resume = Annotated[bool, typer.Option(help="Continue an interrupted training in the same folder.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Draw no progress bar.")]
+
 
 def command(
     *,
-    config: Annotated[
-        Path,
-        typer.Option("--config", "-c", help="Recipe: a YAML file, or the name of a shipped one."),
-    ],
-    out: Annotated[
-        Path, typer.Option("--out", help="Folder for checkpoints, logs and the bundle.")
-    ],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="NAME=VALUE", help="Change a setting, as in model.activation=gelu."
-        ),
-    ] = None,
-    devices: Annotated[
-        int, typer.Option(min=1, help="GPUs of a machine, or processes on its CPU.")
-    ] = 1,
-    nodes: Annotated[
-        int, typer.Option(min=1, help="Machines, which share OUT; started by torchrun or SLURM.")
-    ] = 1,
-    accelerator: Annotated[
-        Literal["auto", "cpu", "gpu"], typer.Option(help="What a device is.")
-    ] = "auto",
-    resume: Annotated[
-        bool, typer.Option(help="Continue an interrupted training in the same folder.")
-    ] = True,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Draw no progress bar.")] = False,
+    config: Config,
+    out: Out,
+    overrides: Overrides = None,
+    devices: Devices = 1,
+    nodes: Nodes = 1,
+    accelerator: Accelerator = "auto",
+    resume: Resume = True,
+    quiet: Quiet = False,
 ) -> None:
     """Train a network by a recipe, to a bundle in OUT/bundle.
 

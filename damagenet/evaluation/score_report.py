@@ -6,7 +6,8 @@ from pathlib import Path
 
 from pydantic import Field
 
-from damagenet.bundle import CARD_FILE, find_bundle, with_scores
+from damagenet.bundle import CARD_FILE, find_bundle
+from damagenet.bundle_writing import with_scores
 from damagenet.card import Score
 from damagenet.config import Settings
 from damagenet.evaluation.metrics import METRICS

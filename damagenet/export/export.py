@@ -7,7 +7,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from damagenet.bundle import BUNDLE_FILES, Bundle, file_sha256, load_bundle, write_card
+from damagenet.bundle import BUNDLE_FILES, Bundle, file_sha256, load_bundle
+from damagenet.bundle_writing import write_card
 from damagenet.card import Card, Quantized
 from damagenet.errors import BundleError, ConfigError, DamageNetError, OutputError
 from damagenet.export.quantise import MOST_LOSS, Loss, measure_loss, open_parts, quantised

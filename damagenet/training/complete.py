@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from damagenet.bundle import Bundle, load_bundle, write_card
+from damagenet.bundle import Bundle, load_bundle
+from damagenet.bundle_writing import write_card
 from damagenet.calibration import probabilities
 from damagenet.card import Card
 from damagenet.confidence import confidence_curve

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 from lightning.pytorch.utilities import rank_zero_only
 
-from damagenet.bundle import CARD_FILE, Bundle, load_bundle, save_bundle
+from damagenet.bundle import CARD_FILE, Bundle, load_bundle
+from damagenet.bundle_writing import save_bundle
 from damagenet.config import make_settings
 from damagenet.errors import OutputError
 from damagenet.recipe import Recipe
