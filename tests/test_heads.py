@@ -326,7 +326,7 @@ def test_quarters_of_scenes_and_a_prior_change_probabilities_and_no_verdict(
     assert torch.equal(made.network.head.weight, bundle.network.head.weight)
     own, other = bundle.card.calibration, quartered.card.calibration
     assert (bundle.card.prior, made.card.prior) == (pytest.approx(24 / 36), 0.105)
-    assert "had not seen its quarter of its scene or block of ground" in other.fitted_on
+    assert "had not seen its quarter of the scene or block of ground" in other.fitted_on
     assert (own.temperature, own.bias) != (other.temperature, other.bias)
     # At the share of the labels all is as without a prior.
     rules = Rules.of(made.card, AssessOptions(prior=bundle.card.prior))

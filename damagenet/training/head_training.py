@@ -157,7 +157,7 @@ def _calibration(
     """
     labels, part = sample["damaged"].to_numpy(np.int64), "scene"
     if graded is not None and graded.calibrate_on == "quarters":
-        part = "quarter of its scene"
+        part = "quarter of the scene"
         quarters = _units(sources, features, left_out_logits(features, l2, features.quarter))
         sample = quarters.loc[sample.index]
     found = fit_calibration(
