@@ -163,7 +163,7 @@ def test_results_from_before_these_options_go_on():
     """The key as it was made before cards and options had the fields."""
     given_card = card()
     values = given_card.model_dump(mode="json", exclude=NOT_IN_RECORDS)
-    for name in ("confidence", "strangeness"):
+    for name in ("confidence", "quantized", "strangeness"):
         del values[name]
     del values["calibration"]["prior"]
     made = key(given_card)
