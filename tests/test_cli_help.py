@@ -1,30 +1,12 @@
 """What `damagenet` says of itself on the terminal: help, models, demo."""
 
+import subprocess
 import sys
 
 import pytest
 
 from damagenet.cli import main
-
-COMMANDS = (
-    "adapt",
-    "assess",
-    "inspect",
-    "train",
-    "evaluate",
-    "export",
-    "explain",
-    "summarise",
-    "suggest",
-    "study",
-    "activations",
-    "models",
-    "keys",
-    "serve",
-    "worker",
-    "demo",
-    "data",
-)
+from damagenet.cli.commands import COMMANDS, load_command
 
 
 @pytest.fixture
@@ -49,6 +31,23 @@ def test_every_command_has_a_line_that_is_not_cut_off(damagenet):
     assert code == 0
     assert all(f"\n  {name} " in out for name in COMMANDS)
     assert "..." not in out.split("Commands:")[1]
+
+
+@pytest.mark.parametrize(("name", "sentence"), COMMANDS.items())
+def test_a_line_is_the_first_sentence_of_the_command_s_own_help(name, sentence):
+    assert load_command(name).get_short_help_str(limit=1_000) == sentence
+
+
+def test_an_unknown_command_is_wrong_usage_with_a_hint():
+    code = "from damagenet.cli.main import run; run()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "asess", "scene.tif"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "No such command 'asess' (did you mean 'assess'?)" in done.stderr
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -14,7 +14,7 @@ FOREIGN = {
 CODE = """
 import sys
 from damagenet.cli import main
-sys.argv = ["damagenet", "assess", *sys.argv[1:]]
+sys.argv[0] = "damagenet"
 try:
     main.run()
 finally:
@@ -26,7 +26,7 @@ def test_an_assessment_loads_nothing_of_other_commands(tmp_path):
     # Of the size that the chips of the shipped model are: one cell.
     scene = make_scene(tmp_path / "one.tif", columns=2, rows=2)
     done = subprocess.run(
-        [sys.executable, "-c", CODE, str(scene), "--out", str(tmp_path / "out")],
+        [sys.executable, "-c", CODE, "assess", str(scene), "--out", str(tmp_path / "out")],
         capture_output=True,
         text=True,
         check=False,
@@ -36,3 +36,12 @@ def test_an_assessment_loads_nothing_of_other_commands(tmp_path):
     loaded = set(done.stdout.split())
     assert "torch" in loaded
     assert FOREIGN & loaded == set()
+
+
+def test_help_loads_no_command():
+    done = subprocess.run(
+        [sys.executable, "-c", CODE, "--help"], capture_output=True, text=True, check=True
+    )
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert "damagenet.cli.commands" in loaded
+    assert loaded & {"damagenet.cli.assess", "damagenet.options", "pydantic", "yaml"} == set()

@@ -5,54 +5,23 @@ import sys
 
 import typer
 
-from damagenet.cli import (
-    activations,
-    adapt,
-    assess,
-    data,
-    demo,
-    evaluate,
-    explain,
-    export,
-    inspect,
-    keys,
-    models,
-    serve,
-    study,
-    suggest,
-    summarise,
-    train,
-    transfer,
-    worker,
-)
+from damagenet.cli.commands import Commands
 from damagenet.errors import DamageNetError
 
 app = typer.Typer(
     name="damagenet",
+    cls=Commands,
     help="Which buildings are flooded or damaged, from post-hurricane imagery.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command("assess")(assess.command)
-app.command("inspect")(inspect.command)
-app.command("train")(train.command)
-app.command("adapt")(adapt.command)
-app.command("evaluate")(evaluate.command)
-app.command("explain")(explain.command)
-app.command("export")(export.command)
-app.command("summarise")(summarise.command)
-app.command("suggest")(suggest.command)
-app.command("study")(study.command)
-app.command("transfer")(transfer.command)
-app.command("serve")(serve.command)
-app.command("worker")(worker.command)
-app.command("demo")(demo.command)
-app.add_typer(activations.app, name="activations")
-app.add_typer(data.app, name="data")
-app.add_typer(keys.app, name="keys")
-app.add_typer(models.app, name="models")
+
+
+@app.callback()
+def damagenet() -> None:
+    """Do nothing before the command that was asked for."""
 
 
 def run() -> None:
