@@ -31,9 +31,9 @@ from contest_work import (
     chips_of,
     difference,
     save_network,
-    side_by_side,
     written,
 )
+from side_by_side import ask_side_by_side
 from smoke_scene import CHIP_PX, make_smoke_scene
 from throughput import machine, make_bundle, make_filled_scene
 
@@ -110,7 +110,7 @@ class Contest:
 
     def _ours(self) -> list[tuple[Row, Run]]:
         works = {
-            FORWARD: lambda: side_by_side(self.predictor, self.chips),
+            FORWARD: lambda: len(ask_side_by_side(self.predictor, (self.chips,))),
             OURS: lambda: written(self.predictor, self.scene, self.folder),
         }
         return [

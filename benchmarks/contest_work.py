@@ -13,9 +13,7 @@ from smoke_scene import CHIP_PX
 from torch import nn
 
 from damagenet.calibration import probabilities
-from damagenet.devices import crew_of
 from damagenet.engine.batch import assess_scenes
-from damagenet.engine.prefetch import prefetched
 from damagenet.inference import Predictor, fused
 from damagenet.options import AssessOptions
 
@@ -53,21 +51,6 @@ def save_network(predictor: Predictor, path: Path) -> None:
         # Of old age, and of checks of the shape, which stay as they were traced.
         warnings.simplefilter("ignore")
         torch.jit.trace(network, example, check_trace=False).save(path)
-
-
-def side_by_side(predictor: Predictor, chips: np.ndarray) -> int:
-    """Ask the network about all chips as an assessment does, batches side by side."""
-    starts = range(0, len(chips), predictor.batch_size)
-    batches = ((chips[start : start + predictor.batch_size],) for start in starts)
-    with crew_of(predictor.device) as crew:
-        answers = prefetched(
-            predictor.probabilities,
-            batches,
-            ahead=crew.workers,
-            workers=crew.workers,
-            prepare=crew.prepare,
-        )
-        return sum(len(answer) for answer in answers)
 
 
 def written(predictor: Predictor, scene: Path, folder: Path) -> int:

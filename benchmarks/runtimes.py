@@ -20,11 +20,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from side_by_side import ask_side_by_side
 
 from damagenet.bundle import Bundle, load_bundle, read_card
 from damagenet.card import Calibration
-from damagenet.devices import crew_of
-from damagenet.engine.prefetch import prefetched
 from damagenet.errors import DamageNetError
 from damagenet.export.export import export_model
 from damagenet.inference import Predictor
@@ -48,21 +47,6 @@ def bundle_of(name: str) -> Bundle:
     return Bundle(card=card.model_copy(update=update), network=network.eval(), folder=Path("none"))
 
 
-def answers(predictor: Predictor, chips: np.ndarray) -> np.ndarray:
-    """Return the probabilities of all chips, batches side by side."""
-    starts = range(0, len(chips), predictor.batch_size)
-    batches = ((chips[start : start + predictor.batch_size],) for start in starts)
-    with crew_of(predictor.device) as crew:
-        found = prefetched(
-            predictor.probabilities,
-            batches,
-            ahead=crew.workers,
-            workers=crew.workers,
-            prepare=crew.prepare,
-        )
-        return np.concatenate(list(found))
-
-
 def measure(name: str, given: argparse.Namespace, chips: np.ndarray) -> list[dict[str, object]]:
     """Return one row for each runtime of a network."""
     bundle = bundle_of(name)
@@ -81,11 +65,11 @@ def measure(name: str, given: argparse.Namespace, chips: np.ndarray) -> list[dic
             print(f"int8: {err}", file=sys.stderr)
     wall: dict[str, list[float]] = {runtime: [] for runtime in predictors}
     used: dict[str, list[float]] = {runtime: [] for runtime in predictors}
-    found = {runtime: answers(each, chips[:64]) for runtime, each in predictors.items()}
+    found = {runtime: ask_side_by_side(each, (chips[:64],)) for runtime, each in predictors.items()}
     for _ in range(given.runs):
         for runtime, predictor in predictors.items():
             clock, processor = time.perf_counter(), time.process_time()
-            answers(predictor, chips)
+            ask_side_by_side(predictor, (chips,))
             wall[runtime].append(time.perf_counter() - clock)
             used[runtime].append(time.process_time() - processor)
     per_chip = {runtime: statistics.median(each) / len(chips) for runtime, each in wall.items()}

@@ -29,13 +29,12 @@ import numpy as np
 import rasterio
 import torch
 from rasterio.windows import Window
+from side_by_side import ask_side_by_side
 
 from damagenet.bundle import load_bundle
 from damagenet.bundle_writing import save_bundle
 from damagenet.card import Card
-from damagenet.devices import crew_of
 from damagenet.engine.batch import assess_scenes
-from damagenet.engine.prefetch import prefetched
 from damagenet.engine.work import plan_work
 from damagenet.inference import Predictor
 from damagenet.options import AssessOptions
@@ -162,7 +161,7 @@ def measure(
 
     works: dict[str, Callable[[int], int]] = {
         "forward": lambda _: len(predictor.probabilities(chips)),
-        "forward_side_by_side": lambda _: side_by_side(predictor, chips),
+        "forward_side_by_side": lambda _: ask_side_by_side(predictor, chips),
         "end_to_end": end_to_end,
     }
     if not alone:
@@ -206,21 +205,6 @@ def _figures(taken: dict[str, list[tuple[float, float]]], bar: float) -> dict[st
         "bar": bar,
         "passed": min(ratio for ratio, _ in ratios.values()) >= bar,
     }
-
-
-def side_by_side(predictor: Predictor, chips: tuple[np.ndarray, ...]) -> int:
-    """Ask the model about all chips, with as many batches at a time as suit the device."""
-    starts = range(0, len(chips[0]), predictor.batch_size)
-    batches = (tuple(image[n : n + predictor.batch_size] for image in chips) for n in starts)
-    with crew_of(predictor.device) as crew:
-        answers = prefetched(
-            predictor.probabilities,
-            batches,
-            ahead=crew.workers,
-            workers=crew.workers,
-            prepare=crew.prepare,
-        )
-        return sum(len(answer) for answer in answers)
 
 
 def _ratios(
