@@ -161,7 +161,7 @@ def measure(
 
     works: dict[str, Callable[[int], int]] = {
         "forward": lambda _: len(predictor.probabilities(chips)),
-        "forward_side_by_side": lambda _: ask_side_by_side(predictor, chips),
+        "forward_side_by_side": lambda _: len(ask_side_by_side(predictor, chips)),
         "end_to_end": end_to_end,
     }
     if not alone:
