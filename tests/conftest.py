@@ -1,8 +1,10 @@
 """Fixtures that every test may use."""
 
+import fcntl
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,11 +36,30 @@ def harvey_data() -> Path:
 def real_tiles(
     harvey_data: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> "Iterator[HarveyTiles]":
-    """Return the published tiles, prepared; the gigabyte is given back at the end."""
+    """Return the published tiles, prepared once for all processes that test beside each other.
+
+    The gigabyte is given back by the last of them that has it open.
+    """
     from data_prep.harvey import HarveyTiles
     from data_prep.preparation import prepare
 
-    folder = tmp_path_factory.mktemp("harvey")
-    prepare(harvey_data / "harvey_tiles.tar", folder, quiet=True)
-    yield HarveyTiles.open(folder)
-    shutil.rmtree(folder)
+    base = tmp_path_factory.getbasetemp()
+    # Each process of xdist has a folder of its own inside that of the whole run.
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder = shared / "harvey"
+    with (shared / "harvey.open").open("w") as users:
+        with one_at_a_time(shared / "harvey.lock"):
+            prepare(harvey_data / "harvey_tiles.tar", folder, quiet=True)
+            fcntl.flock(users, fcntl.LOCK_SH)
+        yield HarveyTiles.open(folder)
+        with one_at_a_time(shared / "harvey.lock"), suppress(BlockingIOError):
+            fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder)
+
+
+@contextmanager
+def one_at_a_time(path: Path) -> Iterator[None]:
+    """Wait until no other process is inside."""
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

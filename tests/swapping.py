@@ -36,7 +36,11 @@ class Operations(TorchDispatchMode):
         self.counts: Counter[str] = Counter()
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        self.counts[func.overloadpacket.__name__.rstrip("_")] += 1
+        name = func.overloadpacket.__name__.rstrip("_")
+        self.counts[name] += 1
+        if name == "native_batch_norm":
+            # Torch works the shape of its input out again, which takes most of a pass.
+            return torch.empty_like(args[0]), args[0].new_empty(0), args[0].new_empty(0)
         return func(*args, **(kwargs or {}))
 
 

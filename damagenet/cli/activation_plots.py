@@ -1,6 +1,7 @@
 """Pictures of activation functions: curves with their derivative, maps where two inputs enter."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,23 @@ COLUMNS = 8
 """Functions side by side on a sheet."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Panel:
+    """One picture of a function.
+
+    Attributes:
+        setting: The function.
+        joined: How many inputs each output depends on, as `inputs_joined` tells.
+        number: Which output, from 0.
+        outputs: How many of them are drawn.
+    """
+
+    setting: Setting
+    joined: int
+    number: int
+    outputs: int
+
+
 def draw(setting: Setting, path: Path) -> None:
     """Draw one function with its derivative, or the map of one of two inputs.
 
@@ -36,10 +54,10 @@ def draw(setting: Setting, path: Path) -> None:
         OutputError: If the file cannot be written.
     """
     panels = _panels(setting)
-    figure = _figure(path, size_in=(5.4 * panels + 0.6, 4.4))
+    figure = _figure(path, size_in=(5.4 * len(panels) + 0.6, 4.4))
     figure.set_layout_engine("constrained")
-    for number, axes in enumerate(_grid(figure, 1, panels)):
-        _draw_panel(axes, setting, number, detailed=True)
+    for axes, panel in zip(_grid(figure, 1, len(panels)), panels, strict=True):
+        _draw_panel(axes, panel, detailed=True)
     figure.suptitle(f"{setting.name}: {setting.function.formula}", fontsize=10)
     _save(figure, path)
 
@@ -51,14 +69,14 @@ def draw_sheet(settings: Sequence[Setting], path: Path) -> None:
         ConfigError: If matplotlib is not installed or the ending of `path` is not known.
         OutputError: If the file cannot be written.
     """
-    panels = [(setting, number) for setting in settings for number in range(_panels(setting))]
+    panels = [panel for setting in settings for panel in _panels(setting)]
     rows = -(-len(panels) // COLUMNS)
     figure = _figure(path, size_in=(1.7 * COLUMNS, 1.55 * rows + 0.3))
     # Fixed margins: to fit them to so many labels takes longer than to draw everything.
     figure.subplots_adjust(0.02, 0.01, 0.99, 0.99, wspace=0.22, hspace=0.3)
     places = _grid(figure, rows, COLUMNS)
-    for axes, (setting, number) in zip(places, panels, strict=False):
-        _draw_panel(axes, setting, number, detailed=False)
+    for axes, panel in zip(places, panels, strict=False):
+        _draw_panel(axes, panel, detailed=False)
     for axes in places[len(panels) :]:
         axes.set_axis_off()
     _save(figure, path)
@@ -85,30 +103,33 @@ def _save(figure: "Figure", path: Path) -> None:
         figure.savefig(place, dpi=120, format=path.suffix[1:].lower())
 
 
-def _panels(setting: Setting) -> int:
-    """Return how many pictures a function needs: a map for each of its outputs, or one."""
-    if inputs_joined(setting) != 2:
-        return 1
-    channels = fewest_channels(setting)
-    outputs: int = exact_layer(setting, channels)(torch.zeros(1, channels).double()).shape[1]
-    return outputs
+def _panels(setting: Setting) -> list[_Panel]:
+    """Return the pictures that a function needs: a map for each of its outputs, or one."""
+    joined = inputs_joined(setting)
+    outputs = 1
+    if joined == 2:
+        channels = fewest_channels(setting)
+        outputs = exact_layer(setting, channels)(torch.zeros(1, channels).double()).shape[1]
+    return [
+        _Panel(setting=setting, joined=joined, number=number, outputs=outputs)
+        for number in range(outputs)
+    ]
 
 
-def _draw_panel(axes: "Axes", setting: Setting, number: int, *, detailed: bool) -> None:
-    if inputs_joined(setting) == 2:
-        _draw_map(axes, setting, number, detailed=detailed)
+def _draw_panel(axes: "Axes", panel: _Panel, *, detailed: bool) -> None:
+    if panel.joined == 2:
+        _draw_map(axes, panel.setting, panel.number, detailed=detailed)
     else:
-        _draw_curves(axes, setting, detailed=detailed)
+        _draw_curves(axes, panel.setting, alone=panel.joined == 1, detailed=detailed)
     if not detailed:
-        outputs = f" {number + 1}" if _panels(setting) > 1 else ""
-        axes.set_title(setting.name + outputs, fontsize=7, pad=2)
+        which = f" {panel.number + 1}" if panel.outputs > 1 else ""
+        axes.set_title(panel.setting.name + which, fontsize=7, pad=2)
         axes.tick_params(labelsize=5, length=2, pad=1)
         # Ticks take most of the time that a sheet needs.
         axes.locator_params(nbins=3)
 
 
-def _draw_curves(axes: "Axes", setting: Setting, *, detailed: bool) -> None:
-    alone = inputs_joined(setting) == 1
+def _draw_curves(axes: "Axes", setting: Setting, *, alone: bool, detailed: bool) -> None:
     first, curves = _curves(setting, alone=alone)
     below, above = _limits(torch.stack([curve for curve, _ in curves]))
     width = 2.0 if detailed else 1.2
