@@ -77,12 +77,10 @@ def summary(report: Report) -> str:
 
 
 def _standing(report: Report) -> list[str]:
-    """Return who was ahead in the contest, and by how much."""
-    contest = report.section("contest")
-    if contest is None or not contest.ratios:
-        return []
-    lines = ["", "## Who was ahead", ""]
-    for ratio in contest.ratios:
+    """Return who was ahead in the contests, and by how much."""
+    found = [ratio for contest in report.contests for ratio in contest.ratios]
+    lines = ["", "## Who was ahead", ""] if found else []
+    for ratio in found:
         ahead = "damagenet was ahead" if ratio.value > 1 else "**the other was ahead**"
         lines.append(f"- {ratio.name}: {_number(ratio.value)}; {ahead}")
     return lines

@@ -129,6 +129,12 @@ class Report(Settings):
         return next((each for each in found if each.status == "measured"), None)
 
     @property
+    def contests(self) -> tuple[Section, ...]:
+        """The contests that were measured, one for each network."""
+        found = (each for each in self.sections if each.name.startswith("contest"))
+        return tuple(each for each in found if each.status == "measured")
+
+    @property
     def failed(self) -> tuple[str, ...]:
         """Names of what failed: sections, and bars that were missed."""
         missed = [

@@ -58,13 +58,13 @@ class Coding:
 
 def chips_per_core_s(report: Report, network: str) -> float | None:
     """Return chips per second of processor time, from GeoTIFF to files; None if not measured."""
-    contest = report.section("contest")
-    if contest is None:
-        return None
     row = CONTEST_ROW.format(network=network)
-    seconds = contest.median("", PROCESSOR_S, row=row, table="rows")
-    chips = contest.median("chips")
-    return chips / seconds if seconds and chips else None
+    for contest in report.contests:
+        seconds = contest.median("", PROCESSOR_S, row=row, table="rows")
+        chips = contest.median("chips")
+        if seconds and chips:
+            return chips / seconds
+    return None
 
 
 def gpu_chips_per_s(report: Report) -> float | None:
