@@ -23,7 +23,7 @@ LEAST_OVERLAP = 2.0
 """Chips ask for this many times the ground of a scene before a dense map is made instead."""
 FEWEST_CELLS = 1_000
 """A grid of fewer cells is asked chip by chip: that takes seconds, and leaves none to measure."""
-BLOCK_PX = 2048
+BLOCK_PX = 2560
 """Side of the ground of one piece in pixels of chips: the halo around it is small beside that."""
 MOST_ACROSS = 128
 """Cells on each side of a piece at most."""
