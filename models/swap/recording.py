@@ -191,7 +191,7 @@ class _Recorder(TorchFunctionMode):
                 known,
                 (*args, *options.values()),
             )
-        if name == "batch_norm" and isinstance(args[0], torch.Tensor):
+        if name == "batch_norm" and args and isinstance(args[0], torch.Tensor):
             # As large as what enters, which torch would find out by a trace of all its steps.
             return torch.empty_like(args[0])
         return func(*args, **options)
