@@ -45,7 +45,7 @@ class Count:
     vertices: int = 0
 
     def expect(self, features: int) -> None:
-        """Refuse a number of features that a header claims."""
+        """Raise TooMuchError where a header claims more features than are taken."""
         if features > self.max_features:
             raise TooMuchError(
                 f"{self.path.name} has more than {self.max_features:,} features (max_features): "
@@ -73,7 +73,7 @@ class Count:
             self.add(shapely.from_wkb(values, on_invalid="ignore"))
 
     def check_fields(self, number: int) -> None:
-        """Refuse a table with too many columns."""
+        """Raise TooMuchError for a table with too many columns."""
         if number > MAX_FIELDS:
             raise TooMuchError(
                 f"{self.path.name} has {number:,} columns, more than {MAX_FIELDS}: leave some out"

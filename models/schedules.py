@@ -72,7 +72,11 @@ def milestones(
 
 
 def inverse_time(optimizer: Optimizer, steps: int, *, halved: float = 0.5) -> LRScheduler:
-    """Divide by 1 + t / T, T the share `halved` of the steps (arXiv:2212.14718)."""
+    """Divide by 1 + t / T, T the share `halved` of the steps (arXiv:2212.14718).
+
+    Raises:
+        ConfigError: If `halved` is not above 0.
+    """
     if halved <= 0:
         raise ConfigError(f"schedule parameter halved must be above 0, got {halved}")
     return LambdaLR(optimizer, lambda done: 1 / (1 + done / (halved * steps)))

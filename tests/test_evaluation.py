@@ -154,6 +154,8 @@ def test_the_key_is_the_tiles_and_the_settings_and_no_name(recipe, tiles):
         update={"training": recipe.training.model_copy(update={"epochs": 2})}
     )
     assert training_key(fold.recipe, tiles, fold.split) != training_key(slower, tiles, fold.split)
+    views = recipe.model_copy(update={"data": recipe.data.model_copy(update={"renderings": 3})})
+    assert training_key(fold.recipe, tiles, fold.split) != training_key(views, tiles, fold.split)
     other = make_folds("region", recipe, tiles)[1]
     assert training_key(recipe, tiles, fold.split) != training_key(recipe, tiles, other.split)
 

@@ -26,10 +26,11 @@ from damagenet.options import AssessOptions
 from damagenet.recipe import Choice, ModelSettings, Recipe
 from damagenet.rules import Rules
 from damagenet.training.checks import check_recipe
-from damagenet.training.head import Features, left_out_logits, solve
+from damagenet.training.head import Features, extract, left_out_logits, solve
 from damagenet.training.head_training import _band_of_doubt
 from damagenet.training.labelled_chips import open_labelled_chips
 from damagenet.training.logistic import Head, Scale, fit_logistic
+from damagenet.training.start import start_frozen
 from damagenet.training.train import train
 from data_prep.augmentation import build_augmentation
 from data_prep.graded import find_scenes, read_graded_chips, scene_ground
@@ -286,6 +287,25 @@ def test_the_folder_of_scenes_must_be_named_somewhere(tiles, xbd, monkeypatch):
         open_labelled_chips(recipe_of(tiles, xbd, data__graded={}), tiles)
 
 
+def test_more_views_share_the_weight_and_the_first_stay_what_they_were(tiles, xbd):
+    found = []
+    for views in (1, 3):
+        recipe = recipe_of(tiles, xbd, data__renderings=views)
+        sources = open_labelled_chips(recipe, tiles)
+        augmentation = build_augmentation(recipe.data.augmentation, 0)
+        found.append(extract(start_frozen(recipe), sources, augmentation))
+    one, three = found
+    counts = np.bincount(three.of)
+    tile = np.array([not source.graded for source in sources])[three.source]
+    assert set(counts[tile]) == {3}
+    assert set(counts[~tile]) == {1}
+    weights = [np.bincount(each.of, each.weight) for each in found]
+    np.testing.assert_allclose(*weights)
+    first = len(sources[0].damaged)
+    np.testing.assert_allclose(three.views[:first], one.views[:first])
+    assert not np.allclose(three.views[first : 2 * first], three.views[:first])
+
+
 # Training, and scoring what was left out
 
 
@@ -396,6 +416,14 @@ def test_a_band_of_doubt_never_holds_most_verdicts():
         ({"training__optimizer": {"name": "lbfgs", "l2": 0}}, "l2 must be above 0, got 0"),
         ({"training__optimizer": {"name": "lbfgs", "lr": 1}}, "has no parameter 'lr'"),
         ({"training__optimizer": "adamw"}, "data.graded is for heads that are solved for"),
+        (
+            {"data__renderings": 2, "data__augmentation": "none"},
+            "data.renderings is 2 but data.augmentation is none",
+        ),
+        (
+            {"data__renderings": 2, "data__graded": None, "training__optimizer": "adamw"},
+            "data.renderings is for heads that are solved for",
+        ),
         (
             {"model__architecture": {"name": "lite0_texture", "depth": 4}},
             r"depth must be .* 1\.\.3",

@@ -243,9 +243,11 @@ def test_a_service_with_keys_asks_for_one_and_then_works(tmp_path):
         opened.page.fill("input[name=key]", "wrong")
         opened.page.click("button.main")
         opened.page.wait_for_selector("#key-trouble:not(:empty)")
+        assert "key" in opened.text("#key-trouble")
         opened.page.fill("input[name=key]", made.stdout.strip())
         opened.page.click("button.main")
         opened.page.wait_for_selector("text=Nothing was assessed yet.")
+        assert not opened.page.query_selector_all("input[name=key]")
 
 
 def test_files_of_the_page_are_kept_by_browsers_as_long_as_their_names_hold(tmp_path, monkeypatch):

@@ -28,6 +28,7 @@ MAY_ANSWER_503 = {("/readyz", not_a_server_error)}
 """This is what it is for."""
 FOR_ALL = ("/v1/session",)
 """Where keys are shown: says who is there, be it nobody."""
+METHODS = {"get", "put", "post", "delete", "head", "patch"}
 PLENTY = {"requests_per_minute": 10**9, "max_jobs": 10**6}
 
 FEW = settings(
@@ -75,10 +76,14 @@ def document(folder, job_id):
 
 
 def test_every_answer_is_as_the_document_says(document, subtests):
+    asked = set()
     for found in document.get_all_operations():
         operation = found.ok()
         with subtests.test(operation.label):
             _keeps_to_the_document(operation)
+        asked.add(operation.label)
+    told = document.raw_schema["paths"]
+    assert len(asked) == sum(method in METHODS for path in told.values() for method in path)
 
 
 def _keeps_to_the_document(operation):

@@ -52,7 +52,11 @@ def find_scenes(named: Sequence[str], asset: str | None = None) -> list[Path]:
 def find_with_items(
     named: Sequence[str], asset: str | None = None
 ) -> dict[Path, SourceItem | None]:
-    """Return the scenes of `find_scenes`, each with the STAC Item that led to it."""
+    """Return the scenes of `find_scenes`, each with the STAC Item that led to it.
+
+    Raises:
+        ConfigError: As `find_scenes`.
+    """
     found = [one for name in named for one in _expand(name, Path(), asset)]
     if not found:
         raise ConfigError("no scene was named: give files, folders, globs or a list (.txt)")

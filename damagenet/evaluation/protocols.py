@@ -26,7 +26,7 @@ from data_prep.splits import Split, split_tiles
 
 REGION_FOLDS = ("victoria", "houston-south+houston-east")
 """Regions held out together are one satellite pass."""
-LEARNED = {"inputs", "passes", "graded"}
+LEARNED = {"inputs", "passes", "graded", "renderings"}
 """Settings of the data that say what is learned from beside the tiles of the split."""
 ALL = "all"
 """Fold of a protocol that has no other."""

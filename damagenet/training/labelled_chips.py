@@ -167,7 +167,7 @@ def _tile_chips(tiles: HarveyTiles, recipe: Recipe, folds: int) -> list[Labelled
             fold=_block_folds(manifest.iloc[indices[0]], folds, recipe.training.seed),
             quarter=_block_folds(manifest.iloc[indices[0]], QUARTERS, recipe.training.seed),
             weight=weight,
-            renderings=1,
+            renderings=data.renderings,
             compares=is_damaged or len(indices) == 1,
             calibrates=is_damaged or (data.graded is None and len(indices) == 1),
             graded=False,

@@ -46,6 +46,17 @@ def check_solved(recipe: Recipe) -> None:
         _check_searched(recipe)
     else:
         strength(training.optimizer)
+        _check_views(recipe)
+
+
+def _check_views(recipe: Recipe) -> None:
+    """Refuse several views that would be one and the same."""
+    data = recipe.data
+    if data.renderings > 1 and data.augmentation.name == "none":
+        raise ConfigError(
+            f"data.renderings is {data.renderings} but data.augmentation is none, so that all "
+            "views of a tile would be alike: name an augmentation, or leave it out"
+        )
 
 
 def _check_searched(recipe: Recipe) -> None:
@@ -71,13 +82,13 @@ def _check_searched(recipe: Recipe) -> None:
 
 
 def require_tiles_alone(recipe: Recipe) -> None:
-    """Refuse graded scenes, pairs and single passes, which only one solver learns from.
+    """Refuse graded scenes, pairs, single passes and views, which only one solver learns from.
 
     Raises:
         ConfigError: If the recipe names them.
     """
     data = recipe.data
-    for name in ("inputs", "passes", "graded"):
+    for name in ("inputs", "passes", "graded", "renderings"):
         if getattr(data, name) != type(data).model_fields[name].default:
             raise ConfigError(
                 f"data.{name} is for heads that are solved for: set training.transfer to "
