@@ -16,13 +16,12 @@ from damagenet.errors import OutputError
 from data_prep.audit_baselines import Baselines, measure_baselines
 from data_prep.harvey import HarveyTiles
 from data_prep.tile import HALF_TILE_DEGREES, REGIONS
-from data_prep.tile_ground import shares_ground
+from data_prep.tile_ground import METRES_PER_DEGREE, shares_ground
 
 AUDIT = "audit.json"
 
 TRAIN, VALIDATION, TEST = "train_another", "validation_another", "test_another"
 
-_METRES_PER_DEGREE = 111_320.0
 _PAIRS = (
     ((TRAIN, 1), (TRAIN, 0)),
     ((TEST, 1), (TRAIN, 0)),
@@ -202,7 +201,7 @@ def _shared_ground(manifest: pd.DataFrame, split: str, label: int) -> SharedGrou
     learned = _part(manifest, split=TRAIN, label=label)
     offsets, owners = _offsets_degrees(judged, learned, within=2 * HALF_TILE_DEGREES)
     latitude = np.radians(judged["lat"].to_numpy(float)[owners])
-    metres = offsets * _METRES_PER_DEGREE
+    metres = offsets * METRES_PER_DEGREE
     metres[:, 0] *= np.cos(latitude)
     farthest = metres.max(axis=1)
     whole_train = manifest[manifest["published_split"] == TRAIN]

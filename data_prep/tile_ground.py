@@ -12,6 +12,8 @@ from data_prep.tile import HALF_TILE_DEGREES, TILE_PX
 
 Mask = npt.NDArray[np.bool_]
 
+METRES_PER_DEGREE = 111_320.0
+"""Of latitude, and of longitude at the equator."""
 BLOCK_DEGREES = 0.01
 """Side of a spatial block, about 1 km: neighbours inside one are not independent."""
 

@@ -124,6 +124,27 @@ def test_labels_make_a_bundle_that_tells_this_event_s_damage(event):
     assert load_bundle(event / "storm").model_id == report.model
 
 
+def test_what_it_learned_from_is_no_test_and_no_sample_of_its_errors(event):
+    told(event)
+    labels = str(event / "labels.geojson")
+    words = ["--field", "grade", "--damaged", "hit", "--undamaged", "fine"]
+    run, storm = str(event / "run"), str(event / "storm")
+    scene = ["assess", str(event / "scene.tif"), "--buildings", labels, "--clouds", "ignore"]
+    assert CliRunner().invoke(app, [*scene, "--model", storm, "--out", run]).exit_code == 0
+    asked = ["evaluate", run, "--truth", labels, *words]
+    scored = json.loads(CliRunner().invoke(app, [*asked, "--json"]).stdout)
+    fitted = read_card(event / "storm").event.fitted
+    assert fitted <= scored["seen"] < scored["join"]["matched"]
+    assert scored["unseen"]["units"] == scored["join"]["matched"] - scored["seen"]
+    said = CliRunner().invoke(app, asked).stdout
+    assert f"{scored['seen']} of {scored['join']['matched']} units stand on ground that" in said
+    counted = ["summarise", run, "--labels", labels, *words, "--labels-are-random", "--json"]
+    notes = json.loads(CliRunner().invoke(app, counted).stdout)["notes"]
+    assert any(f"adapted to ground of {fitted} of these labels" in note for note in notes)
+    (event / "storm").rename(event / "moved")
+    assert json.loads(CliRunner().invoke(app, [*asked, "--json"]).stdout)["seen"] is None
+
+
 def test_the_card_says_what_it_was_adapted_to_and_keeps_the_base_s_own_scores(event):
     base = load_bundle(event / "base")
     old = Score(protocol="region", fold="victoria", metric="recall", value=0.5, n=9, note="few")

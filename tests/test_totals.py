@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from damagenet.assessment import ASSESSMENT_FILE
 from damagenet.bundle import model_id
-from damagenet.card import Strangeness
+from damagenet.card import Event, Strangeness
 from damagenet.cli.main import app
 from damagenet.errors import EvaluationError, FootprintError, OutputError
 from damagenet.outputs.totals import read_totals
@@ -113,6 +113,32 @@ def test_random_labels_calibrate_the_whole_run(tmp_path):
     assert truth.sum() <= whole.low < whole.estimate < whole.high <= 400
     assert "Calibrated for this event" in totals.headline
     assert "words: major is damaged, none is undamaged" in totals.notes
+
+
+@pytest.mark.parametrize(
+    ("scene", "fresh"), [("storm", False), ("other", True)], ids=["adapted here", "elsewhere"]
+)
+def test_labels_that_the_model_was_adapted_to_say_nothing_of_its_other_verdicts(
+    tmp_path, scene, fresh
+):
+    folder, frame = run_folder(tmp_path / "run")
+    sample, truth = random_sample(frame, 80), west(frame)
+    # By heart where there is a label; of the other damaged units it misses four in five.
+    missed = truth & ~frame.index.isin(sample.index) & (np.arange(400) % 5 > 0)
+    run_folder(folder, label=np.where(truth & ~missed, "damaged", "undamaged"))
+    event = Event(
+        scenes=(scene,), base="toy@0", fitted=60, aside=20, aside_damaged=9, aside_random=0
+    )
+    with_card(folder, CARD.model_copy(update={"event": event}))
+    labels = labels_file(tmp_path / "l.geojson", sample, west(sample), drawn="random")
+    totals = totals_of(folder, labels=labels)
+    believed = any(
+        "the model was adapted to ground of 80 of these labels" in n for n in totals.notes
+    )
+    assert believed != fresh
+    assert (totals.whole.low <= truth.sum() <= totals.whole.high) != fresh
+    assert ("that were judged" in totals.guarantee) != fresh
+    assert totals.whole.flagged == (truth & ~missed).sum()
 
 
 def test_areas_add_up_to_the_run_and_units_in_none_have_a_row(tmp_path):

@@ -54,8 +54,10 @@ def _survey_tables(report: SurveyReport) -> Iterator[Table | str]:
     yield words_told(join.words)
     if join.truth_ignored:
         yield "left out: " + _counted(join.truth_ignored)
+    yield _whether_seen(report)
     table = _make_table(f"{report.results} against {report.truth}", "scene", tuple(HEADINGS))
-    rows = report.scenes if len(report.scenes) == 1 else (*report.scenes, report.overall)
+    rows = list(report.scenes if len(report.scenes) == 1 else (*report.scenes, report.overall))
+    rows += [] if report.unseen is None else [report.unseen]
     for units in rows:
         if units.scores is not None:
             table.add_row(*score_cells(units.scene, units.scores, tuple(HEADINGS)))
@@ -65,6 +67,23 @@ def _survey_tables(report: SurveyReport) -> Iterator[Table | str]:
         yield _verdicts(units)
         if units.scores is not None:
             yield f"{units.scene}: {_confusion(units.scores)}"
+
+
+def _whether_seen(report: SurveyReport) -> str:
+    """Say how many of the units are no test, as the model has learned from their ground."""
+    model, units = report.model or "the model", report.join.matched
+    if report.seen is None:
+        return (
+            f"whether {model} learned from these units is unknown: the bundle that judged them is "
+            "not where it was"
+        )
+    if not report.seen:
+        return f"none of the units stands on ground that {model} learned from"
+    rest = "the last row has the others" if report.unseen else "this is no test of it"
+    return (
+        f"{report.seen} of {units} units stand on ground that {model} learned from: their scores "
+        f"flatter it; {rest}"
+    )
 
 
 def _verdicts(units: SurveyedUnits) -> str:

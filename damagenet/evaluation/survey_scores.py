@@ -9,17 +9,20 @@ from pydantic import Field
 from damagenet.config import Settings
 from damagenet.errors import EvaluationError
 from damagenet.evaluation.contradictions import refuse_contradictions
+from damagenet.evaluation.learned_from import assessments_beside, ground_learned_from
 from damagenet.evaluation.metrics import Sample, make_sample
 from damagenet.evaluation.reliability import ReliabilityBin, reliability_bins, reliability_svg
 from damagenet.evaluation.results import read_results, results_file
 from damagenet.evaluation.score_report import write_text
 from damagenet.evaluation.scores import Scores, score_sample
+from damagenet.evaluation.seen_ground import Mask, seen_points
 from damagenet.evaluation.survey_options import Words
 from damagenet.evaluation.truth import Join, join_survey, read_survey
 from damagenet.labels import Label
 from data_prep.tile_ground import spatial_blocks
 
 ALL_SCENES = "all"
+UNSEEN_GROUND = "all, unseen ground"
 
 
 class SurveyedUnits(Settings):
@@ -60,6 +63,13 @@ class SurveyReport(Settings):
     overall: SurveyedUnits
     reliability: tuple[ReliabilityBin, ...]
     """Over all judged units."""
+    model: str
+    """Name and short hash of the model; blank where the results name none, or several."""
+    seen: int | None
+    """Units with a counterpart that stand on ground the model learned from, so that their scores
+    flatter it; None where nobody can say, as its bundle is not found."""
+    unseen: SurveyedUnits | None
+    """The units on other ground, where some stand on either."""
 
 
 def evaluate_results(
@@ -82,7 +92,8 @@ def evaluate_results(
     """
     survey = read_survey(truth, field, words, id_field=id_field)
     refuse_contradictions(survey.frame, source=truth.name)
-    matched, join = join_survey(read_results(results), survey)
+    units = read_results(results)
+    matched, join = join_survey(units, survey)
     judged = matched[matched["p_damaged"].notna()]
     if judged.empty:
         raise EvaluationError(
@@ -91,6 +102,9 @@ def evaluate_results(
         )
     scenes = tuple(_surveyed(str(name), part) for name, part in matched.groupby("scene"))
     only = scenes[0].model_copy(update={"scene": ALL_SCENES}) if len(scenes) == 1 else None
+    models = {model for model in units["model"] if model}
+    model = models.pop() if len(models) == 1 else ""
+    seen = _seen(matched, results_file(results), model)
     return SurveyReport(
         results=results_file(results),
         truth=truth,
@@ -99,7 +113,21 @@ def evaluate_results(
         scenes=scenes,
         overall=only or _surveyed(ALL_SCENES, matched),
         reliability=reliability_bins(judged["p_damaged"], judged["damaged_in_truth"]),
+        model=model,
+        seen=None if seen is None else int(seen.sum()),
+        unseen=None if seen is None else _unseen(matched, seen),
     )
+
+
+def _seen(matched: pd.DataFrame, path: Path, model: str) -> Mask | None:
+    """Say of each unit whether the model learned from its ground; None where nobody can."""
+    learned = ground_learned_from(assessments_beside(path, set(matched["scene"]), model))
+    return None if learned is None else seen_points(matched[["lon", "lat"]].to_numpy(), learned)
+
+
+def _unseen(matched: pd.DataFrame, seen: Mask) -> SurveyedUnits | None:
+    """Return the units on ground of which nothing was learned, where there are both kinds."""
+    return _surveyed(UNSEEN_GROUND, matched[~seen]) if seen.any() and not seen.all() else None
 
 
 def write_survey_report(folder: Path, report: SurveyReport) -> list[Path]:

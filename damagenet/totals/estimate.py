@@ -8,6 +8,10 @@ never prove, and which clustered damage breaks. The other choice, that error rat
 are the same, asks for their inverse, which does not exist for a model that flags damaged and
 undamaged units alike, as the shipped one does.
 
+Where the model was adapted to some of the labels, its verdicts fit labelled units better than
+others, and what labels say of one verdict no longer holds for the rest of it: then all judged units
+count as of one verdict, and the random labels speak for all of them.
+
 Labels that were not drawn at random are known truths. Nobody can say what they stand for, so they
 take no part in the rates; an interval only never contradicts them.
 """

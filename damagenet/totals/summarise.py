@@ -14,6 +14,7 @@ from damagenet.totals.areas import NO_AREA, Areas, place_units, read_areas
 from damagenet.totals.error_rates import ErrorRates
 from damagenet.totals.estimate import Counted, count_by_labels, count_by_rates, count_whole
 from damagenet.totals.labels import Labels, no_labels, read_labels
+from damagenet.totals.learned_labels import count_learned
 from damagenet.totals.likeness import chance_of_likeness
 from damagenet.totals.options import SummariseOptions
 from damagenet.totals.tally import Tally
@@ -22,6 +23,7 @@ from damagenet.totals.words import (
     contradiction_note,
     guarantee,
     label_notes,
+    learned_note,
     likeness_note,
     sentence,
 )
@@ -51,7 +53,9 @@ def summarise_results(verdicts: Verdicts, areas: Areas | None, options: Summaris
     """
     labels = _labels(verdicts, options)
     tally, names = _tally(verdicts, labels, areas)
-    situation, counted, whole, told = _count(tally, verdicts, labels, options)
+    learned = count_learned(verdicts, labels) if labels.random.any() else 0
+    known = tally.without_verdicts if learned else tally
+    situation, counted, whole, told = _count(known, verdicts, labels, options)
     rows = [
         _row(tally, index, one, name=names[index], whole=False)
         for index, one in enumerate(counted)
@@ -63,7 +67,7 @@ def summarise_results(verdicts: Verdicts, areas: Areas | None, options: Summaris
         situation=situation,
         headline=HEADLINES[situation],
         sentence=sentence(rows[-1], situation, verdicts.kind),
-        guarantee=guarantee(situation, labels, verdicts.card),
+        guarantee=guarantee(situation, labels, verdicts.card, by_verdict=not learned),
         notes=(
             *(areas.warnings if areas else ()),
             *_strangeness_note(verdicts),
@@ -73,6 +77,7 @@ def summarise_results(verdicts: Verdicts, areas: Areas | None, options: Summaris
                 verdicts.kind,
                 not_judged=int((labels.known & _not_judged(verdicts)).sum()),
             ),
+            *learned_note(learned, verdicts.kind),
             *_outside_note(rows, verdicts.kind),
             *told,
             *_card_note(verdicts),

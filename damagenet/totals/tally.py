@@ -1,6 +1,6 @@
 """Counts by area and verdict: all that the intervals need to know of units and labels."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -83,6 +83,16 @@ class Tally:
     def whole(self) -> "Tally":
         """All places together, as one."""
         return Tally(**{name: getattr(self, name).sum(axis=0)[None] for name in self.__slots__})
+
+    @property
+    def without_verdicts(self) -> "Tally":
+        """The same, but that all judged units are counted as of one verdict."""
+        judged, counts = np.array([True, True, True, False]), {}
+        for name in ("units", "random", "random_damaged"):
+            split = getattr(self, name)
+            counts[name] = np.where(judged, 0, split)
+            counts[name][:, 0] = split[:, judged].sum(axis=1)
+        return replace(self, **counts)
 
     @property
     def known_damaged(self) -> Counts:

@@ -8,10 +8,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from damagenet.assessment import Assessment
-from damagenet.bundle import model_id
 from damagenet.card import Card
-from damagenet.engine.parts import read_assessment
 from damagenet.errors import EvaluationError
+from damagenet.evaluation.learned_from import assessments_beside
 from damagenet.evaluation.results import read_results, results_file
 from damagenet.options import AssessOptions
 from damagenet.rules import Rules
@@ -84,17 +83,5 @@ def read_verdicts(results: Path) -> Verdicts:
         path=path,
         model=model,
         kind=kinds[0] if len(kinds) == 1 else "building",
-        assessments=tuple(_assessments(path.parent, set(units["scene"]), model)),
+        assessments=tuple(assessments_beside(path, set(units["scene"]), model)),
     )
-
-
-def _assessments(folder: Path, scenes: set[str], model: str) -> list[Assessment]:
-    inside = sorted(path for path in folder.iterdir() if path.is_dir())
-    found = [read_assessment(place) for place in (folder, *inside)]
-    return [
-        one
-        for one in found
-        if one is not None
-        and one.scene.path.name in scenes
-        and (not model or model_id(one.card) == model)
-    ]

@@ -28,15 +28,25 @@ def sentence(whole: AreaTotal, situation: Situation, kind: str) -> str:
     return f"All that can be said is that {span}."
 
 
-def guarantee(situation: Situation, labels: Labels, card: Card | None) -> str:
-    """Return when the intervals hold, and what is missing where they may not."""
+def guarantee(
+    situation: Situation, labels: Labels, card: Card | None, *, by_verdict: bool = True
+) -> str:
+    """Return when the intervals hold, and what is missing where they may not.
+
+    Args:
+        situation: What the totals rest on.
+        labels: Joined with the units.
+        card: The model's.
+        by_verdict: Whether random labels were counted verdict by verdict, or without any.
+    """
     if situation == "random-labels":
+        drawn = ", or from all of one verdict" if by_verdict else " that were judged"
+        alike = "units with the same verdict" if by_verdict else "units"
         return (
             "The interval of the whole run, and of an area counted from its own labels, holds "
             "whatever the model's errors are, if the labels were drawn at random from all units "
-            "of the run, or from all of one verdict. An area counted from the labels of the whole "
-            "run rests on one thing more: that units with the same verdict are as often damaged "
-            "there as elsewhere."
+            f"of the run{drawn}. An area counted from the labels of the whole run rests on one "
+            f"thing more: that {alike} are as often damaged there as elsewhere."
         )
     missing = _missing(labels)
     rates = None if card is None else ErrorRates.of_card(card)
@@ -98,6 +108,22 @@ def label_notes(labels: Labels, name: str, kind: str, *, not_judged: int) -> lis
     if 0 < random < FEWEST:
         told.append(f"only {random} random labels: the intervals are wide; draw {FEWEST} or more")
     return told
+
+
+def learned_note(learned: int, kind: str) -> list[str]:
+    """Return what is done about labels that the model was adapted to, none where there are none.
+
+    Args:
+        learned: How many labels that may be.
+        kind: What a unit is called.
+    """
+    if not learned:
+        return []
+    return [
+        f"the model was adapted to ground of {learned:,} of these labels, so that its verdicts fit "
+        f"them better than other {kind}s: the totals rest on the random labels alone, whatever the "
+        "verdicts say; labels drawn after the adaptation would make the intervals narrower"
+    ]
 
 
 def likeness_note(chance: float, *, shared: bool) -> str:

@@ -1,0 +1,51 @@
+"""Whether the model behind results has learned from the very ground that is asked about."""
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from damagenet.assessment import Assessment
+from damagenet.bundle import model_id, read_card
+from damagenet.engine.parts import read_assessment
+from damagenet.errors import BundleError
+from damagenet.evaluation.seen_ground import learned_tiles
+
+
+def assessments_beside(path: Path, scenes: Collection[str], model: str) -> list[Assessment]:
+    """Return the assessments behind a file of results, where they lie in its folder or one below.
+
+    Args:
+        path: The file.
+        scenes: File names of the scenes in it.
+        model: Name and short hash of the model in it; blank where it does not say.
+
+    Raises:
+        OutputError: If an assessment is there and cannot be read.
+    """
+    folder = path.parent
+    inside = sorted(place for place in folder.iterdir() if place.is_dir())
+    found = [read_assessment(place) for place in (folder, *inside)]
+    return [
+        one
+        for one in found
+        if one is not None
+        and one.scene.path.name in scenes
+        and (not model or model_id(one.card) == model)
+    ]
+
+
+def ground_learned_from(assessments: Sequence[Assessment]) -> pd.DataFrame | None:
+    """Return what the model of assessments has learned from: lon, lat, label, sha256.
+
+    Returns:
+        The chips of its bundle and of those that it started from; None where nobody can say, as no
+        assessment is there, or its bundle is gone or another by now.
+    """
+    for one in assessments:
+        try:
+            if read_card(one.options.bundle).weights_sha256 == one.card.weights_sha256:
+                return learned_tiles(one.options.bundle)
+        except BundleError:
+            continue
+    return None
