@@ -24,13 +24,12 @@ from data_prep.opening import gdal_session, open_raster
 from data_prep.pixels import PixelSource
 from data_prep.reading_order import ReadingOrder, is_row_wise
 from data_prep.reads import Box, footprint, read_windows
+from data_prep.scene_warnings import scene_warnings
 from data_prep.stored import StoredBlocks, stored_blocks
 from data_prep.survey import decimated, decimated_size, scene_scale, valid_share
 
 COARSE_M = 3.0
 """Ground sampling above which a scene is not assessed unless forced (with 1 % to spare)."""
-WARN_COARSE_M = 1.5
-"""Ground sampling above which a scene is assessed with a warning."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +73,7 @@ class Scene:
         """Metres per pixel of the file itself, the coarser of its two axes."""
         self.depth_rule = source.scale.rule if source.scale else ""
         """How deeper pixels were brought to 8 bits; empty where they were 8-bit."""
-        self.warnings = _warnings(grid, source, self.sampling_m)
+        self.warnings = scene_warnings(file, grid, source, self.sampling_m)
         self._file, self._grid, self._source = file, grid, source
         self._lonlat: Transformer | None = grid.lonlat
 
@@ -260,18 +259,6 @@ def _grid_metres(path: Path, grid: NorthUp, options: SceneOptions) -> tuple[floa
             "pixel, or give the file a CRS"
         )
     return options.pixel_size, options.pixel_size
-
-
-def _warnings(grid: NorthUp, source: PixelSource, sampling_m: float) -> tuple[str, ...]:
-    coarse = (
-        f"its pixels of {sampling_m:.2f} m are coarser than {WARN_COARSE_M} m: "
-        "expect weaker verdicts"
-        if sampling_m > WARN_COARSE_M
-        else ""
-    )
-    alike = source.scale is not None and source.scale.gain == 0
-    flat = "all its valid pixels seem to have one value: it may hold no picture" if alike else ""
-    return tuple(text for text in (grid.warning, source.choice.warning, coarse, flat) if text)
 
 
 def nothing_valid(path: Path) -> str:

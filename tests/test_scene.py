@@ -240,3 +240,19 @@ def test_the_decimated_picture_keeps_the_scenes_shape(tmp_path):
         picture, valid = scene.picture(100)
     assert picture.shape == (3, 50, 100)
     assert valid.all()
+
+
+@pytest.mark.parametrize(
+    ("profile", "warned"),
+    [
+        ({"compress": "deflate"}, False),
+        ({"compress": "jpeg"}, True),
+        ({"compress": "jpeg", "photometric": "ycbcr", "tiled": True}, True),
+        ({"driver": "JPEG"}, True),
+        ({"driver": "PNG"}, False),
+    ],
+)
+def test_a_scene_compressed_with_loss_is_said_to_be_so(tmp_path, profile, warned):
+    path = write_raster(tmp_path / "scene.tif", smooth(300, 300), **profile)
+    with Scene.open(path, SceneOptions(pixel_size=0.5)) as scene:
+        assert any("compressed with loss (JPEG)" in text for text in scene.warnings) == warned
