@@ -7,9 +7,10 @@ from damagenet.engine.batch import assess_scenes
 from damagenet.options import AssessOptions
 
 BASELINE = "00_baseline_utm15_rgb8"
+LOSSY = "02_jpeg_ycbcr_tiled"
 SHALLOW = (
     "01_tiled_lzw_bandinterleave",
-    "02_jpeg_ycbcr_tiled",
+    LOSSY,
     "03_bigtiff",
     "04_rgba",
     "05_nodata0",
@@ -59,10 +60,16 @@ def test_every_encoding_gets_the_default_model_s_label(verdicts_by_default, name
     first, second = verdicts_by_default[BASELINE], verdicts_by_default[name]
     both = first["valid_fraction"] == second["valid_fraction"]
     assert both.sum() >= 12
-    assert (first["label"] == second["label"])[both].mean() >= 0.95
-    if name != "02_jpeg_ycbcr_tiled":
-        known = both & first["p_damaged"].notna()
-        assert (first["p_damaged"] - second["p_damaged"])[known].abs().max() <= 0.03
+    alike = (first["label"] == second["label"])[both]
+    if name == LOSSY:
+        # It looks at what JPEG changes: a verdict may fall into doubt or out of it, but not turn.
+        pairs = set(zip(first["label"][both], second["label"][both], strict=True))
+        assert not pairs & {("damaged", "undamaged"), ("undamaged", "damaged")}
+        assert alike.mean() >= 0.9
+        return
+    assert alike.mean() >= 0.95
+    known = both & first["p_damaged"].notna()
+    assert (first["p_damaged"] - second["p_damaged"])[known].abs().max() <= 0.03
 
 
 @pytest.mark.parametrize("name", DEEP)
