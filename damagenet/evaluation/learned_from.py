@@ -1,5 +1,6 @@
 """Whether the model behind results has learned from the very ground that is asked about."""
 
+import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -24,7 +25,10 @@ def assessments_beside(path: Path, scenes: Collection[str], model: str) -> list[
         OutputError: If an assessment is there and cannot be read.
     """
     folder = path.parent
-    inside = sorted(place for place in folder.iterdir() if place.is_dir())
+    # A file may lie among folders of others, which nobody else may enter.
+    inside = sorted(
+        place for place in folder.iterdir() if place.is_dir() and os.access(place, os.X_OK)
+    )
     found = [read_assessment(place) for place in (folder, *inside)]
     return [
         one
