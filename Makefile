@@ -16,6 +16,9 @@ NPM := $(shell command -v npm)
 # Tests write and flush many thousand small files, which memory does at once and a disk does not.
 SCRATCH := $(shell [ "$$(df --output=avail /dev/shm 2>/dev/null | tail -n 1)" -ge 8000000 ] 2>/dev/null && echo /dev/shm)
 
+# Many tests wait for processes that they started, so that one more than there are cores pays.
+WORKERS := $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2) + 1 )))
+
 .PHONY: demo test check ui ui-test wheel-test clean
 .DELETE_ON_ERROR:
 
@@ -36,7 +39,7 @@ check: $(READY)
 	$(BIN)/mypy
 
 test: check
-	$(if $(SCRATCH),TMPDIR=$(SCRATCH)) $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal --durations 20 --durations-min 5
+	$(if $(SCRATCH),TMPDIR=$(SCRATCH)) $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 5 --dist worksteal --durations 20 --durations-min 5
 
 ui: $(PAGE)
 
