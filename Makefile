@@ -39,7 +39,7 @@ check: $(READY)
 	$(BIN)/mypy
 
 test: check
-	$(if $(SCRATCH),TMPDIR=$(SCRATCH)) $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 5 --dist worksteal --durations 20 --durations-min 5
+	$(if $(SCRATCH),TMPDIR=$(SCRATCH)) $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist worksteal --durations 20 --durations-min 5
 
 ui: $(PAGE)
 
