@@ -40,16 +40,21 @@ def assessments_beside(path: Path, scenes: Collection[str], model: str) -> list[
 
 
 def ground_learned_from(assessments: Sequence[Assessment]) -> pd.DataFrame | None:
-    """Return what the model of assessments has learned from: lon, lat, label, sha256.
+    """Return what the models of assessments have learned from: lon, lat, label, sha256.
 
     Returns:
-        The chips of its bundle and of those that it started from; None where nobody can say, as no
-        assessment is there, or its bundle is gone or another by now.
+        The chips of their bundles and of those that these started from; None where nobody can say,
+        as no assessment is there, or a bundle is gone or another by now.
     """
-    for one in assessments:
-        try:
-            if read_card(one.options.bundle).weights_sha256 == one.card.weights_sha256:
-                return learned_tiles(one.options.bundle)
-        except BundleError:
-            continue
-    return None
+    models = {one.card.weights_sha256: one for one in assessments}
+    grounds = [ground for one in models.values() if (ground := _ground(one)) is not None]
+    return pd.concat(grounds) if grounds and len(grounds) == len(models) else None
+
+
+def _ground(assessment: Assessment) -> pd.DataFrame | None:
+    bundle = assessment.options.bundle
+    try:
+        same = read_card(bundle).weights_sha256 == assessment.card.weights_sha256
+        return learned_tiles(bundle) if same else None
+    except BundleError:
+        return None

@@ -74,8 +74,8 @@ def _whether_seen(report: SurveyReport) -> str:
     model, units = report.model or "the model", report.join.matched
     if report.seen is None:
         return (
-            f"whether {model} learned from these units is unknown: the bundle that judged them is "
-            "not where it was"
+            f"whether {model} learned from these units is unknown: its bundle is not where it was, "
+            "or no assessment lies beside the results"
         )
     if not report.seen:
         return f"none of the units stands on ground that {model} learned from"

@@ -8,12 +8,10 @@ import pandas as pd
 from scipy.spatial import cKDTree
 
 from damagenet.evaluation.learned_from import ground_learned_from
+from damagenet.evaluation.truth import NEAREST_M
 from damagenet.totals.labels import Labels
 from damagenet.totals.verdicts import Verdicts
 from data_prep.tile_ground import METRES_PER_DEGREE
-
-SAME_PLACE_M = 10.0
-"""As near as labels and units are joined."""
 
 
 def count_learned(verdicts: Verdicts, labels: Labels) -> int:
@@ -23,8 +21,8 @@ def count_learned(verdicts: Verdicts, labels: Labels) -> int:
     were drawn, so that units with a label and those without are known to it alike.
 
     Returns:
-        Units at the place of a chip that it was fitted to; where its bundle is not found, all
-        labelled units of the scenes that it was adapted to.
+        Units as near to a chip that it was fitted to as labels are joined; where its bundle is not
+        found, all labelled units of the scenes that it was adapted to.
     """
     card, units = verdicts.card, verdicts.units
     if card is None or card.event is None:
@@ -43,5 +41,5 @@ def _near(places: npt.NDArray[np.float64], learned: pd.DataFrame) -> npt.NDArray
     if known.any() and len(learned):
         scale = np.array([np.cos(np.radians(places[known, 1].mean())), 1.0]) * METRES_PER_DEGREE
         tree = cKDTree(learned[["lon", "lat"]].to_numpy(np.float64) * scale)
-        near[known] = tree.query(places[known] * scale)[0] <= SAME_PLACE_M
+        near[known] = tree.query(places[known] * scale)[0] <= NEAREST_M
     return near
