@@ -6,6 +6,7 @@ from threading import Event
 
 from fastapi import APIRouter, FastAPI
 
+from api import tiler
 from api.atlas import Atlas
 from api.bodies import LimitedBodies
 from api.explaining import Explaining
@@ -53,6 +54,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     events.router,
     results.router,
     tiles.router,
+    tiler.router,
     items.router,
     chips.router,
     explanations.router,

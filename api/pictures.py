@@ -71,12 +71,24 @@ async def answer_once(
         make: Makes the file.
         ending: Its kind.
     """
+    headers, known = kept_headers(request, shown, told)
+    if known:
+        return Response(status_code=304, headers=headers)
+    return Response(await make(), media_type=MEDIA_TYPES[ending], headers=headers)
+
+
+def kept_headers(request: Request, shown: ShownMap, told: str) -> tuple[dict[str, str], bool]:
+    """Return the headers by which a picture is kept, and whether the caller has it already.
+
+    Args:
+        request: The question.
+        shown: The map that it is about.
+        told: All that the picture depends on besides map and program.
+    """
     tag = _tag(shown, told)
     headers = {"ETag": tag, "Cache-Control": f"private, max-age={KEPT_S}", "Vary": KEYS}
     known = request.headers.get("if-none-match", "")
-    if tag in known or known.strip() == "*":
-        return Response(status_code=304, headers=headers)
-    return Response(await make(), media_type=MEDIA_TYPES[ending], headers=headers)
+    return headers, tag in known or known.strip() == "*"
 
 
 def _tag(shown: ShownMap, told: str) -> str:

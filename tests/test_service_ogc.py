@@ -140,7 +140,8 @@ ANYTHING = {
     "z": 0,
     "x": 0,
     "y": 0,
-    "ending": "png",
+    "tileMatrixSetId": "WebMercatorQuad",
+    "format": "png",
     "unit_id": "u",
     "process_id": "assess",
 }

@@ -4,6 +4,7 @@ import io
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -77,7 +78,7 @@ def tile_at(east: float, north: float, zoom: int = ZOOM) -> tuple[int, int, int,
 
 def address(job: str, layer: str, *tile: int, ending: str = "png") -> str:
     z, x, y = tile
-    return f"/v1/assessments/{job}/tiles/{layer}/{z}/{x}/{y}.{ending}"
+    return f"/v1/assessments/{job}/tiles/{layer}/tiles/WebMercatorQuad/{z}/{x}/{y}.{ending}"
 
 
 def colour_at(client, job, layer, east, north, **asked) -> np.ndarray:
@@ -124,12 +125,40 @@ def test_what_is_no_tile_layer_or_scene_is_not_found(client, job):
     assert client.get(address(job, "http:%2F%2Fx", 3, 0, 0)).status_code in (404, 422)
 
 
+def test_a_tile_without_a_file_type_is_jpeg_where_all_is_seen(client, job):
+    z, x, y, _, _ = tile_at(EAST + 60, NORTH - 60, zoom=22)
+    full = client.get(address(job, "imagery", z, x, y).removesuffix(".png"))
+    empty = client.get(address(job, "imagery", 18, 5, 5).removesuffix(".png"))
+    assert full.headers["content-type"] == "image/jpeg"
+    assert empty.headers["content-type"] == "image/png"
+    assert full.headers["content-crs"].endswith("/EPSG/0/3857>")
+
+
+@pytest.mark.parametrize("ending", ["tif", "npy", "jp2", "exe"])
+def test_other_file_types_are_refused(client, job, ending):
+    answer = client.get(address(job, "imagery", 3, 0, 0, ending=ending))
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_more_clients_than_drawing_places_all_get_their_tiles(client, job):
+    z, x, y, _, _ = tile_at(EAST + 80, NORTH - 60)
+    paths = [f"{address(job, 'imagery', z, x, y)}?tilesize={size}" for size in range(100, 140)]
+    with ThreadPoolExecutor(40) as crowd:
+        answers = list(crowd.map(client.get, paths))
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.headers["etag"] for answer in answers}) == 40
+
+
 def test_a_large_tile_shows_the_same_ground_in_512_pixels(client, job):
     z, x, y, _, _ = tile_at(EAST + 80, NORTH - 60)
-    large = client.get(f"/v1/assessments/{job}/tiles/imagery/{z}/{x}/{y}@2x.png")
+    large = client.get(f"{address(job, 'imagery', z, x, y)}?tilesize=512")
     small = client.get(address(job, "imagery", z, x, y))
     pictures = [Image.open(io.BytesIO(one.content)).convert("RGBA") for one in (large, small)]
     assert [one.size for one in pictures] == [(512, 512), (256, 256)]
+    for size in (0, 1025, 10**9):
+        refused = client.get(f"{address(job, 'imagery', z, x, y)}?tilesize={size}")
+        assert (refused.status_code, "tilesize" in refused.text) == (422, True)
     means = [np.array(one)[..., 3].mean() for one in pictures]
     assert means[0] == pytest.approx(means[1], abs=2)
 
@@ -201,7 +230,11 @@ def test_another_callers_map_is_not_found(app, client, job):
     set_job(app.state.service, job, owner="somebody else")
     answers = [
         client.get(f"/v1/assessments/{job}{path}")
-        for path in ("/tiles/imagery/3/0/0.png", "/tiles/WMTSCapabilities.xml", "/chips/x.png")
+        for path in (
+            "/tiles/imagery/tiles/WebMercatorQuad/3/0/0.png",
+            "/tiles/WMTSCapabilities.xml",
+            "/chips/x.png",
+        )
     ]
     set_job(app.state.service, job, owner="local")
     assert {answer.status_code for answer in answers} == {404}

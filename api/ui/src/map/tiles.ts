@@ -20,7 +20,7 @@ export async function pictureTiles(job: string, picture: Picture, stem: string |
     const ending = said.tiles[0]?.match(/\.(webp|jpg|png)/)?.[1] ?? "png";
     return {
       // The address in the document is the service's own, which a proxy may know under another name.
-      url: `${jobAddress(job, `tiles/${picture}/`)}{z}/{x}/{y}.${ending}${scene}`,
+      url: `${jobAddress(job, `tiles/${picture}/tiles/WebMercatorQuad/`)}{z}/{x}/{y}.${ending}${scene}`,
       bounds: said.bounds ?? [-180, -85, 180, 85],
       minzoom: said.minzoom ?? 0,
       maxzoom: said.maxzoom ?? 20,
