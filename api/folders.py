@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from api.sentences import without_library
 from api.settings import ServiceSettings
 
 Role = Literal["image", "pre", "buildings", "exclude"]
@@ -53,7 +54,11 @@ class JobFolder:
         return sorted(folder.iterdir()) if folder.is_dir() else []
 
     def public(self, text: str) -> str:
-        """Return a text about files of the service with their names in place of their paths."""
+        """Return a text about files of the service with their names in place of their paths.
+
+        What a library said of a file is left out: `without_library`.
+        """
+        text = without_library(text)
         for role in get_args(Role):
             text = text.replace(f"{self.inputs(role)}/", "")
         text = text.replace(f"{self.root}/", "").replace(str(self.root), "the job's folder")

@@ -1,7 +1,6 @@
 """What a file that was sent may be, told from its content before anything works with it."""
 
 import logging
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -9,6 +8,7 @@ from typing import Literal
 from api.folders import Role
 from api.image_inspection import inspect_image
 from api.problems import ServiceError
+from api.sentences import without_library
 from api.settings import ServiceSettings
 from api.vector_inspection import inspect_vectors
 from api.zipped_vectors import rezip
@@ -17,8 +17,6 @@ from damagenet.errors import DamageNetError
 logger = logging.getLogger(__name__)
 
 HEAD_BYTES = 4096
-LIBRARY_SAYS = re.compile(r" \(.*\)(?=: copy it again$)", re.DOTALL)
-"""Where `data_prep.opening` quotes GDAL."""
 SHAPEFILE = "Shapefile"
 
 
@@ -136,5 +134,5 @@ def _kind_of_text(head: bytes, suffix: str) -> Kind | None:
 def _public(error: DamageNetError, path: Path) -> str:
     """Return the sentence of an error without folders, and without what a library said."""
     logger.info("a file was refused: %s", error)
-    sentence = LIBRARY_SAYS.sub("", str(error))
+    sentence = without_library(str(error))
     return sentence.replace(str(path), path.name).replace(f"{path.parent}/", "")

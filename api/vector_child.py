@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from api.hardening import harden_gdal
+from api.sentences import without_library
 from api.vector_counting import Count, TooMuchError, count_vectors
 from damagenet.errors import DamageNetError
 
@@ -36,7 +37,7 @@ def main() -> None:
     except TooMuchError as err:
         status, detail = 413, str(err)
     except DamageNetError as err:
-        status, detail = 422, str(err)
+        status, detail = 422, without_library(str(err))
     sys.stdout.write(json.dumps({"status": status, "detail": detail}))
 
 

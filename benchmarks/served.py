@@ -44,13 +44,14 @@ class Server:
 
 
 @contextmanager
-def served(data: Path, device: str) -> Iterator[Server]:
-    """Run `damagenet serve` without workers on a free port of this machine.
+def served(data: Path, device: str, *, workers: int = 0) -> Iterator[Server]:
+    """Run `damagenet serve` on a free port of this machine, by default without workers.
 
     What it says goes into a file beside its folder: a pipe that nobody reads would stop it.
     """
     code = "from damagenet.cli.main import run; run()"
-    command = [sys.executable, "-c", code, "serve", "--no-worker", "--port", "0"]
+    crew = ["--workers", str(workers)] if workers else ["--no-worker"]
+    command = [sys.executable, "-c", code, "serve", *crew, "--port", "0"]
     log = data.with_name("serve.log")
     with log.open("w") as stream:
         process = subprocess.Popen(

@@ -179,7 +179,9 @@ def _read_csv(path: Path) -> Read:
     try:
         table = pd.read_csv(path)
     except (OSError, ValueError, UnicodeDecodeError) as err:
-        raise FootprintError(f"{path} cannot be read as CSV ({err})") from err
+        raise FootprintError(
+            f"{path} cannot be read as CSV ({err}): write it again, with columns lon and lat"
+        ) from err
     lon, lat = _column(table, LON_NAMES), _column(table, LAT_NAMES)
     if lon is None or lat is None:
         raise FootprintError(

@@ -1,5 +1,6 @@
 """Files that were sent are told by their content, and refused with a reason before any harm."""
 
+import json
 import struct
 import warnings
 import zlib
@@ -8,12 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
-from rasters import UTM, box, frame_of, smooth, write_raster
+from rasterio.windows import Window
+from rasters import UTM, box, frame_of, noise, smooth, write_raster
 
+from api.folders import JobFolder
 from api.inspection import inspect_upload
 from api.problems import ServiceError
+from api.sentences import without_library
 from api.settings import ServiceSettings
 from api.tiff_directories import count_directories
+from damagenet.errors import FootprintError, SceneError
+from data_prep.scene import Scene
+from data_prep.vectors import read_vectors
 
 SETTINGS = ServiceSettings()
 
@@ -161,6 +168,32 @@ def test_no_library_speaks_in_a_refusal(tmp_path):
     path.write_bytes(b"II*\0" + struct.pack("<I", 8) + bytes(100))
     sentence = "scene.tif cannot be read, it is damaged or incomplete: copy it again"
     assert refusal(path, "image") == (422, sentence)
+
+
+def test_what_a_job_says_of_a_file_that_breaks_amid_it_quotes_no_library(tmp_path):
+    folder = JobFolder(root=tmp_path / "jobs" / "0")
+    path = folder.inputs("image") / "scene.tif"
+    path.parent.mkdir(parents=True)
+    grid = {"transform": UTM, "crs": "EPSG:32615"}
+    write_raster(path, noise(64, 64, seed=0), compress="deflate", **grid)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-2_000] + bytes(2_000))
+    with pytest.raises(SceneError) as caught, Scene.open(path) as scene:
+        scene.read_chips([Window(0, 0, 64, 64)], size_px=64)
+    assert "(" in str(caught.value)
+    said = folder.public(json.dumps([str(caught.value), "beside (it): all", str(caught.value)]))
+    sentence = "scene.tif cannot be read, it is damaged or incomplete: copy it again"
+    assert json.loads(said) == [sentence, "beside (it): all", sentence]
+
+
+@pytest.mark.parametrize("name", ["houses.geojson", "houses.gpkg", "houses.parquet", "houses.csv"])
+def test_of_vectors_that_cannot_be_read_no_library_speaks(tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(b"a,b\n1,2\n3,4,5,6\n" if name.endswith("csv") else b"{" + bytes(40))
+    with pytest.raises(FootprintError) as caught:
+        read_vectors(path)
+    assert "(" in str(caught.value)
+    assert "(" not in without_library(str(caught.value))
 
 
 def test_blocks_of_single_pixels_are_refused(tmp_path):
