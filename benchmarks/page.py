@@ -15,6 +15,7 @@ change: pieces over 50 ms are what a person feels.
 
 import argparse
 import json
+import math
 import statistics
 import sys
 import tempfile
@@ -33,6 +34,8 @@ from throughput import machine
 
 CHROMIUM = ("--headless", "--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
 HOUSE_M = 12.0
+PER_KM2 = 1_500
+"""Houses of a suburb; those beyond the scene get no verdict and are drawn all the same."""
 STEPS = 60
 """Moves of one gesture, one a frame as far as the browser keeps up."""
 STEP_MS = 16
@@ -54,16 +57,18 @@ requestAnimationFrame(frame);
 
 
 def made_houses(scene: Path, folder: Path, count: int) -> Path:
-    """Write so many squares, each somewhere on the scene's ground, and return the file."""
+    """Write so many squares, scattered around the middle of the scene, and return the file."""
     with rasterio.open(scene) as file:
-        bounds = gpd.GeoSeries([shapely.box(*file.bounds)], crs=file.crs).to_crs(3857)
-    west, south, east, north = bounds.total_bounds
-    rng = np.random.default_rng(0)
-    x, y = rng.uniform(west, east, count), rng.uniform(south, north, count)
+        ground = gpd.GeoSeries([shapely.box(*file.bounds)], crs=file.crs)
+    utm = ground.estimate_utm_crs()
+    middle = ground.to_crs(utm).iloc[0].centroid
+    half = math.sqrt(count / PER_KM2) * 500
+    x, y = np.random.default_rng(0).uniform(-half, half, (2, count))
+    corners = x + middle.x, y + middle.y, x + middle.x + HOUSE_M, y + middle.y + HOUSE_M
     houses = gpd.GeoDataFrame(
         {"id": [f"made-{number}" for number in range(count)]},
-        geometry=shapely.box(x, y, x + HOUSE_M, y + HOUSE_M),
-        crs=3857,
+        geometry=shapely.box(*corners),
+        crs=utm,
     )
     path = folder / "houses.gpkg"
     houses.to_crs(4326).to_file(path)

@@ -99,7 +99,7 @@ export class DamageMap {
     const { name, ...pattern } = hatch();
     this.map.addImage(name, pattern);
     this.map.addSource("units", unitSource(reader));
-    for (const layer of unitLayers(units.geometry, units.kind)) this.map.addLayer(layer);
+    for (const layer of unitLayers(units)) this.map.addLayer(layer);
     for (const source of ["shade", "area", "labels", "selected"]) {
       this.map.addSource(source, { type: "geojson", data: EMPTY });
     }

@@ -5,6 +5,8 @@ import type { Colouring } from "../address";
 import { DOTS, SHAPES } from "../results/tiling";
 import { COLOURS, RAMP, VERDICTS } from "../results/verdicts";
 import type { Rule, Verdict } from "../results/verdicts";
+import type { Units } from "../results/units";
+import { dotPaint, spacing } from "./dots";
 
 /** Below this zoom buildings are dots: their walls would be smaller than a pixel. */
 export const DOTS_BELOW = 14.5;
@@ -35,7 +37,9 @@ export function emptyStyle(): StyleSpecification {
 }
 
 /** Layers of units in drawing order; `dots` only where walls vanish at low zoom. */
-export function unitLayers(geometry: "point" | "polygon", kind: "building" | "cell"): LayerSpecification[] {
+export function unitLayers(units: Units): LayerSpecification[] {
+  const { geometry, kind } = units;
+  const dots = dotPaint(spacing(units));
   const circles = (id: string, layer: string, maxzoom: number): LayerSpecification => ({
     id,
     type: "circle",
@@ -43,8 +47,8 @@ export function unitLayers(geometry: "point" | "polygon", kind: "building" | "ce
     "source-layer": layer,
     maxzoom,
     paint: {
-      "circle-radius": ["interpolate", ["exponential", 1.6], ["zoom"], 8, 1.2, 13, 3, 18, 9],
-      "circle-stroke-width": ["interpolate", ["linear"], ["zoom"], 12, 0, 14, 1],
+      "circle-radius": dots.radius,
+      "circle-stroke-width": dots.border,
       "circle-stroke-color": "#ffffff",
     },
   });
