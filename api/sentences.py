@@ -7,8 +7,8 @@ LIBRARY_SAYS = re.compile(
     r" \((?:(?!\): ).)*\)(?=: )",
     re.DOTALL,
 )
-"""Where `data_prep.opening` and `data_prep.vectors` quote GDAL, pyarrow or pandas. A quotation may
-hold brackets, but no closing one before a colon but its own."""
+"""Where `data_prep.opening` and `vector_files` quote GDAL, pyarrow or pandas. A quotation may hold
+brackets, but no closing one before a colon but its own."""
 
 
 def without_library(text: str) -> str:

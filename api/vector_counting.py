@@ -242,7 +242,7 @@ def _geometry_column(metadata: dict[bytes, bytes]) -> str:
 def _count_csv(count: Count) -> None:
     import pandas as pd
 
-    from data_prep.vectors import LAT_NAMES, LON_NAMES
+    from data_prep.vector_files import LAT_NAMES, LON_NAMES
 
     _check_lines(count)
     wanted = {*LON_NAMES, *LAT_NAMES}

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyogrio
 
 from damagenet.errors import EvaluationError
-from data_prep.vectors import leave_no_sidecars
+from data_prep.vector_files import leave_no_sidecars
 
 RESULT_FORMATS = ("parquet", "gpkg", "geojson", "csv")
 """Formats that hold the records, the quickest to read first."""
