@@ -130,6 +130,9 @@ class DataSettings(Settings):
     """West, south, east, north of ground no training tile may touch, in degrees."""
     augmentation: Choice = Choice(name="none")
     """Augmentation by name; see `data_prep.augmentation`."""
+    balance: Literal["none", "region", "acquisition"] = "none"
+    """Draw both classes equally often, and within each class every region, or every satellite pass,
+    with replacement; `none` takes every tile once an epoch."""
     renderings: int = Field(1, ge=1, le=64)
     """How many augmented views of each tile a head that is solved for learns from; a training in
     steps draws a new one in every epoch."""

@@ -30,7 +30,8 @@ class TileDataset(Dataset[Item]):
         seed: Of the augmentation.
 
     Raises:
-        DataError: If the index is empty or reaches outside the data set.
+        DataError: If the index is empty or reaches outside the data set; later, if the augmentation
+            needs tiles of both classes and there is one alone.
     """
 
     def __init__(
@@ -46,7 +47,9 @@ class TileDataset(Dataset[Item]):
         self.index = index
         self.augmentation = augmentation
         self.seed = seed
-        self.labels = torch.from_numpy(tiles.labels[index].astype(np.float32))
+        labels = tiles.labels[index]
+        self.labels = torch.from_numpy(labels.astype(np.float32))
+        self._rows_of = [index[labels == label] for label in (0, 1)]
 
     def __len__(self) -> int:
         return len(self.index)
@@ -60,9 +63,22 @@ class TileDataset(Dataset[Item]):
         pixels = np.array(self.tiles.pixels[self.index[position]])
         if self.augmentation is not None:
             self.augmentation.reseed(_mixed(self.seed, number))
-            pixels = self.augmentation(pixels)
+            pixels = self.augmentation(pixels, self._other(position, number))
         image = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
         return (image,), self.labels[position]
+
+    def _other(self, position: int, number: int) -> npt.NDArray[np.uint8] | None:
+        """Return a tile of the other class where the augmentation needs one."""
+        if self.augmentation is None or not self.augmentation.needs_other:
+            return None
+        rows = self._rows_of[1 - int(self.labels[position])]
+        if not len(rows):
+            raise DataError(
+                f"augmentation {self.augmentation.name} needs tiles of both classes: the split has "
+                "one alone"
+            )
+        drawn = np.random.default_rng((self.seed, number)).integers(len(rows))
+        return np.array(self.tiles.pixels[rows[drawn]])
 
 
 def _mixed(seed: int, number: int) -> int:

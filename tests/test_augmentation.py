@@ -8,7 +8,8 @@ from torch.utils.data import DataLoader
 
 from damagenet.errors import ConfigError, DataError
 from damagenet.recipe import Choice
-from data_prep.augmentation import AUGMENTATIONS, build_augmentation
+from data_prep.augmentation import build_augmentation
+from data_prep.augmentation_steps import AUGMENTATIONS
 from data_prep.datasets import TileDataset, tile_tensor
 
 RANDOM = [name for name in AUGMENTATIONS if name != "none"]
@@ -28,7 +29,7 @@ def tiles(tmp_path_factory):
 
 def changes(name, tile, *, seed, count=8):
     augmentation = build_augmentation(Choice(name=name), seed)
-    return np.stack([augmentation(tile) for _ in range(count)])
+    return np.stack([augmentation(tile, 255 - tile) for _ in range(count)])
 
 
 @pytest.mark.parametrize("name", RANDOM)
@@ -93,6 +94,48 @@ def test_an_unknown_name_is_refused_with_the_choices():
 def test_parameters_are_checked(choice, message):
     with pytest.raises(ConfigError, match=message):
         build_augmentation(choice, 0)
+
+
+@pytest.mark.parametrize("way", ["histogram", "fourier", "pixels"])
+def test_each_way_brings_the_colours_of_the_other_picture(way, tile):
+    random = np.random.default_rng(0)
+    dark = (tile // 4 + random.integers(0, 8, tile.shape)).astype(np.uint8)
+    given = {"way": way, "probability": 1.0, "beta": 0.5}
+    augmentation = build_augmentation(Choice(name="domain", parameters=given), 0)
+    made = np.stack([augmentation(tile, dark) for _ in range(16)])
+    far, near = abs(tile.mean() - dark.mean()), abs(made.mean() - dark.mean())
+    assert near < 0.7 * far
+
+
+def test_a_domain_augmentation_without_another_tile_or_a_known_way_is_refused(tile):
+    with pytest.raises(ConfigError, match="augmentation domain needs a tile of the other class"):
+        build_augmentation(Choice(name="domain"), 0)(tile)
+    with pytest.raises(ConfigError, match="way: input should be 'any', 'histogram'"):
+        build_augmentation(Choice(name="domain", parameters={"way": "hue"}), 0)
+
+
+def test_a_tile_meets_tiles_of_the_other_class_alone(tiles):
+    class Noting:
+        name, needs_other = "noting", True
+
+        def __init__(self):
+            self.met = []
+
+        def reseed(self, seed):
+            pass
+
+        def __call__(self, pixels, other):
+            self.met.append(other)
+            return pixels
+
+    noting = Noting()
+    dataset = TileDataset(tiles, np.arange(len(tiles)), noting, seed=3)
+    labels = [int(dataset[number][1]) for number in range(3 * len(tiles))]
+    rows = {pixels.tobytes(): row for row, pixels in enumerate(tiles.pixels)}
+    met = [tiles.labels[rows[other.tobytes()]] for other in noting.met]
+    assert all(one != label for one, label in zip(met, labels, strict=True))
+    with pytest.raises(DataError, match="needs tiles of both classes"):
+        TileDataset(tiles, np.flatnonzero(tiles.labels == 1), noting)[0]
 
 
 def test_an_item_is_the_tile_and_its_label(tiles):

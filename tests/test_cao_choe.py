@@ -8,7 +8,7 @@ from torch import nn
 
 from damagenet.recipe import Choice, read_recipe
 from damagenet.training.checks import check_recipe
-from data_prep.augmentation import CaoChoeParameters
+from data_prep.augmentation_steps import CaoChoeParameters
 from models.activations import activation_maker
 from models.cao_choe import cao_choe
 

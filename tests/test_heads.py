@@ -424,6 +424,8 @@ def test_a_band_of_doubt_never_holds_most_verdicts():
             {"data__renderings": 2, "data__graded": None, "training__optimizer": "adamw"},
             "data.renderings is for heads that are solved for",
         ),
+        ({"data__balance": "region"}, "data.balance is region but training.optimizer 'lbfgs'"),
+        ({"data__augmentation": "domain"}, "'domain', which needs a tile of the other class"),
         (
             {"model__architecture": {"name": "lite0_texture", "depth": 4}},
             r"depth must be .* 1\.\.3",

@@ -1,6 +1,7 @@
 """Training: repeatable, resumable, checked before it starts, and a bundle at the end."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from damagenet.bundle import load_bundle
 from damagenet.config import make_settings
 from damagenet.errors import BundleError, ConfigError, DataError, LeakError, OutputError
 from damagenet.recipe import Choice, ModelSettings, Recipe
-from damagenet.training.data import pixel_statistics
+from damagenet.training.data import open_training_data, pixel_statistics
+from damagenet.training.hardware import Hardware
 from damagenet.training.lightning_module import DamageModule
 from damagenet.training.losses import Outcome, build_loss
 from damagenet.training.train import train
@@ -93,6 +95,28 @@ def test_a_training_goes_on_after_its_last_epoch_also_where_none_was_better(tmp_
         for name in ("best", "last")
     }
     assert ends == {"best": 0, "last": 1}
+
+
+def test_a_balanced_epoch_shows_classes_alike_and_regions_alike_within_them():
+    tiles = make_tiles()
+    tiles.manifest["region"] = np.where(np.arange(len(tiles)) % 8 == 1, "victoria", "houston-west")
+    tiles.manifest.loc[tiles.manifest["label"] == 0, "region"] = "houston-west"
+    hardware = Hardware(accelerator="cpu")
+    data = replace(open_training_data(make_recipe(), tiles), balance="region")
+    loader = data.train_loader(batch_size=16, seed=4, hardware=hardware)
+    drawn: list[int] = []
+    for epoch in range(200):
+        loader.sampler.set_epoch(epoch)
+        numbers = list(loader.sampler)
+        assert {number // 64 for number in numbers} == {epoch}
+        drawn += [number % 64 for number in numbers]
+    assert len(drawn) == 200 * 64
+    rows = tiles.manifest.iloc[data.split.train[drawn]]
+    shares = rows.groupby(["label", "region"]).size() / len(rows)
+    wanted = {(0, "houston-west"): 0.5, (1, "houston-west"): 0.25, (1, "victoria"): 0.25}
+    assert shares.to_dict() == pytest.approx(wanted, abs=0.02)
+    loader.sampler.set_epoch(7)
+    assert list(loader.sampler) == list(loader.sampler)
 
 
 def test_numbers_drawn_between_epochs_do_not_change_the_weights(bundle, tmp_path, monkeypatch):

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from damagenet.recipe import Choice, ModelSettings
-from data_prep.augmentation import AUGMENTATIONS, build_augmentation
+from data_prep.augmentation import build_augmentation
+from data_prep.augmentation_steps import AUGMENTATIONS
 from data_prep.unseen import unseen_ground
 from models.factory import build_network, build_pretrained
 
@@ -133,7 +134,7 @@ def test_unseen_ground_moves_along_and_stays_black(name):
     pixels = without_right(picture(), 40).transpose(1, 2, 0).copy()
     augmentation = build_augmentation(Choice(name=name), 0)
     for _ in range(4):
-        for changed in augmentation.pictures((pixels, pixels)):
+        for changed in augmentation.pictures((pixels, pixels), pixels):
             black = ~changed.any(axis=2)
             assert 0.08 < black.mean() < 0.6
             # Nothing else is black, and no grey is left of what was.

@@ -49,7 +49,18 @@ def check_recipe(recipe: Recipe) -> None:
     with setting("training.loss"):
         build_loss(training.loss)
     with setting("data.augmentation"):
-        build_augmentation(data.augmentation, training.seed)
+        augmentation = build_augmentation(data.augmentation, training.seed)
+    if augmentation.needs_other and is_solver(training.optimizer):
+        raise ConfigError(
+            f"data.augmentation is {augmentation.name!r}, which needs a tile of the other class, "
+            f"but training.optimizer {training.optimizer.name!r} takes each chip alone: choose "
+            "another"
+        )
+    if data.balance != "none" and is_solver(training.optimizer):
+        raise ConfigError(
+            f"data.balance is {data.balance} but training.optimizer {training.optimizer.name!r} "
+            "solves for all chips at once: leave it out"
+        )
     with setting("data.split"):
         check_split(data.split)
     with setting("data.exclude_ground"):

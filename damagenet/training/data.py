@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import torch
 from torch.utils.data import DataLoader, DistributedSampler
 
 from damagenet.errors import ConfigError, DataError, LeakError
@@ -30,11 +31,13 @@ class TrainingData:
         tiles: The prepared data set.
         split: Which rows train and which choose the epoch.
         augmentation: What changes the training tiles.
+        balance: What is drawn equally often, as in `data.balance`.
     """
 
     tiles: HarveyTiles
     split: Split
     augmentation: Augmentation
+    balance: str = "none"
 
     @property
     def manifest(self) -> pd.DataFrame:
@@ -65,13 +68,24 @@ class TrainingData:
         """
         dataset = TileDataset(self.tiles, self.split.train, self.augmentation, seed=seed)
         share = hardware.share_of(min(batch_size, len(dataset)))
-        sampler = Shuffled(
-            dataset, num_replicas=hardware.processes, rank=rank, seed=seed, drop_last=True
-        )
+        dealt: dict[str, Any] = {"num_replicas": hardware.processes, "rank": rank, "seed": seed}
+        dealt["drop_last"] = True
+        if self.balance == "none":
+            sampler = Shuffled(dataset, **dealt)
+        else:
+            sampler = Balanced(dataset, self._weights(), **dealt)
         # The last, short batch is dropped.
         return DataLoader(
             dataset, batch_size=share, sampler=sampler, drop_last=True, **_loading(hardware)
         )
+
+    def _weights(self) -> npt.NDArray[np.float64]:
+        """Return how often each training tile is drawn: classes alike, and groups within them."""
+        rows = self.tiles.manifest.iloc[self.split.train]
+        groups = rows.groupby(["label", self.balance], dropna=False)["label"]
+        sizes = groups.transform("size").to_numpy()
+        of_class = rows["label"].map(groups.size().groupby(level=0).size()).to_numpy()
+        return np.asarray(1.0 / (sizes * of_class), np.float64)
 
     def validation_loader(
         self, *, batch_size: int, hardware: Hardware, rank: int = 0
@@ -101,6 +115,23 @@ class Shuffled(DistributedSampler[int]):
     def __iter__(self) -> Iterator[int]:
         first = self.epoch * len(self.dataset)  # type: ignore[arg-type]  # torch: may lack a length
         return (first + position for position in super().__iter__())
+
+
+class Balanced(Shuffled):
+    """The same with tiles drawn by weight, with replacement: the epoch stays as long as it was."""
+
+    def __init__(
+        self, dataset: TileDataset, weights: npt.NDArray[np.float64], **dealt: Any
+    ) -> None:
+        super().__init__(dataset, **dealt)
+        self._by_weight = torch.from_numpy(weights)
+
+    def __iter__(self) -> Iterator[int]:
+        random = torch.Generator().manual_seed(self.seed + self.epoch)
+        drawn = torch.multinomial(self._by_weight, self.total_size, True, generator=random)
+        first = self.epoch * len(self._by_weight)
+        own = drawn[self.rank : self.total_size : self.num_replicas].tolist()
+        return (first + position for position in own)
 
 
 def _loading(hardware: Hardware) -> dict[str, Any]:  # Any: mixed keyword arguments of DataLoader
@@ -134,7 +165,9 @@ def open_training_data(recipe: Recipe, tiles: HarveyTiles | None = None) -> Trai
         raise DataError(
             f"the validation part of split {split.name!r} lacks a class: choose another split"
         )
-    return TrainingData(tiles=tiles, split=split, augmentation=augmentation)
+    return TrainingData(
+        tiles=tiles, split=split, augmentation=augmentation, balance=recipe.data.balance
+    )
 
 
 def require_test_apart(data: TrainingData, *, allow_leak: bool) -> None:
