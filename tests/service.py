@@ -24,6 +24,9 @@ DAMAGENET = (sys.executable, "-c", "from damagenet.cli.main import run; run()")
 PATIENCE_S = 120.0
 """For anything that a busy machine may keep waiting."""
 LEASE_S = 1.5
+DEVICE = os.environ.get("DAMAGENET_TEST_DEVICE", "cpu")
+"""Where the service's networks run: `DAMAGENET_TEST_DEVICE=cuda pytest tests/test_service_*` on a
+machine that has a GPU."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +38,7 @@ class Shape:
 
     def settings(self, folder: Path, **more: Any) -> ServiceSettings:
         """Return settings of a service in a folder."""
-        given = {"lease_s": LEASE_S, "device": "cpu"} | more
+        given = {"lease_s": LEASE_S, "device": DEVICE} | more
         return ServiceSettings(
             data_dir=folder, database_url=self.database_url, queue_url=self.queue_url, **given
         )

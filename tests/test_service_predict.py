@@ -9,6 +9,7 @@ import torch
 from fastapi.testclient import TestClient
 from PIL import Image
 from sent_chips import chips, make_telling_bundle, npy, picture
+from service import DEVICE
 from tiny_run import SIZE_PX, make_bundle
 
 from api import chip_form
@@ -32,14 +33,14 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def client(folder):
-    settings = ServiceSettings(data_dir=folder, device="cpu", predict_queue_chips=10_000)
+    settings = ServiceSettings(data_dir=folder, device=DEVICE, predict_queue_chips=10_000)
     with TestClient(create_app(settings)) as client:
         yield client
 
 
 @pytest.fixture(scope="module")
 def predictor(folder):
-    return Predictor(load_bundle(folder / MODELS / "tiny"), device="cpu")
+    return Predictor(load_bundle(folder / MODELS / "tiny"), device=DEVICE)
 
 
 def ask(client, *contents, pre=(), **fields):
@@ -129,7 +130,7 @@ def test_resize_resamples_other_sizes_as_scenes_are(client, predictor):
 
 
 def test_a_model_of_two_pictures_takes_both_in_order(client, folder):
-    pair = Predictor(load_bundle(folder / MODELS / "tiny-pair"), device="cpu")
+    pair = Predictor(load_bundle(folder / MODELS / "tiny-pair"), device=DEVICE)
     post, pre = chips(3), chips(3, seed=1)
     p = probabilities(ask(client, npy(post), pre=[npy(pre)], model="tiny-pair"))
     assert p == pytest.approx(pair.probabilities((post, pre)), abs=1e-5)

@@ -13,6 +13,7 @@ import pytest
 from fastapi.testclient import TestClient
 from service import (
     DAMAGENET,
+    DEVICE,
     LAPTOP,
     children,
     client_of,
@@ -88,7 +89,7 @@ def undisturbed(running, scene) -> dict[str, bytes]:
 
 def assessed(scene: Path, out: Path, *options: str) -> dict[str, bytes]:
     """Return the tables that the command line makes."""
-    formats = ("--format", "gpkg,geojson,parquet,csv,cog,html", "--device", "cpu")
+    formats = ("--format", "gpkg,geojson,parquet,csv,cog,html", "--device", DEVICE)
     command = (*DAMAGENET, "assess", str(scene), "--out", str(out), "-q", *formats, *options)
     subprocess.run(command, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
     return {name: (out / name).read_bytes() for name in TABLES}
