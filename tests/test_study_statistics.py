@@ -18,11 +18,18 @@ FAMILIES = st.dictionaries(st.sampled_from("abcdefg"), SCORES, min_size=1)
 
 
 def test_a_mean_has_the_t_interval_of_the_textbook():
-    mean = mean_of([1, 2, 3, 4, 5])
-    half = 2.7764451 * math.sqrt(2.5) / math.sqrt(5)
-    assert mean.value == 3
-    assert (mean.interval.low, mean.interval.high) == pytest.approx((3 - half, 3 + half))
+    mean = mean_of([0.1, 0.2, 0.3, 0.4, 0.5])
+    half = 2.7764451 * math.sqrt(0.025) / math.sqrt(5)
+    assert mean.value == pytest.approx(0.3)
+    assert (mean.interval.low, mean.interval.high) == pytest.approx((0.3 - half, 0.3 + half))
     assert mean_of([0.7]).interval is None
+
+
+def test_no_interval_leaves_what_scores_and_their_differences_can_be():
+    assert mean_of([0.9, 0.99, 0.7]).interval.high == 1
+    assert mean_of([0.01, 0.2, 0.02]).interval.low == 0
+    found = differences({"x": [0.9, -0.3]}, family=9)["x"]
+    assert (found.interval.low, found.interval.high) == (-1, 1)
 
 
 def test_a_single_comparison_is_the_paired_t_test():

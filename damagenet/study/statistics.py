@@ -36,6 +36,10 @@ class Range(Settings):
         """Whether a value lies within, the ends included."""
         return self.low <= value <= self.high
 
+    def within(self, least: float, most: float) -> "Range":
+        """Return the part of it that a value between two bounds can lie in."""
+        return Range(low=max(self.low, least), high=min(self.high, most))
+
 
 class Mean(Settings):
     """A mean over seeds with its 95 % t-interval."""
@@ -69,13 +73,13 @@ class Difference(Settings):
 
 
 def mean_of(values: Sequence[float]) -> Mean:
-    """Return the mean of values over seeds; there must be one at least."""
+    """Return the mean of scores of 0 to 1 over seeds; there must be one at least."""
     sample = np.asarray(values, np.float64)
     if sample.size < 2:
         return Mean(n=sample.size, value=float(sample.mean()), interval=None)
     mean, deviation = float(sample.mean()), float(sample.std(ddof=1))
     interval = _interval(mean, deviation, sample.size, error_rate=ERROR_RATE)
-    return Mean(n=sample.size, value=mean, interval=interval)
+    return Mean(n=sample.size, value=mean, interval=interval.within(0, 1))
 
 
 def holm(p: Sequence[float], *, family: int | None = None) -> list[float]:
@@ -114,7 +118,7 @@ def holm_levels(p: Sequence[float], *, family: int | None = None) -> list[float]
 def differences(
     pairs: Mapping[str, Sequence[float]], *, family: int | None = None
 ) -> dict[str, Difference]:
-    """Judge the differences of a family.
+    """Judge the differences of a family of scores of 0 to 1.
 
     Args:
         pairs: Per variant its score minus the other's, seed by seed. Those with fewer than
@@ -135,8 +139,8 @@ def differences(
             deviation=deviation,
             p=p,
             p_holm=p_holm,
-            interval=_interval(mean, deviation, n, error_rate=level),
-            simultaneous=_interval(mean, deviation, n, error_rate=ERROR_RATE / size),
+            interval=_interval(mean, deviation, n, error_rate=level).within(-1, 1),
+            simultaneous=_interval(mean, deviation, n, error_rate=ERROR_RATE / size).within(-1, 1),
         )
     return judged
 
