@@ -50,6 +50,16 @@ class Call(Generic[Job]):
 
     job: Job
     tries: int = 0
+    """Workers that were lost over it, as far as one can tell."""
+
+    @property
+    def room(self) -> int:
+        """Return how many calls' room it takes of a worker.
+
+        One over which a worker may have been lost is asked alone. The answer to a call before may
+        go down with its worker, so that of two calls the innocent one would be blamed.
+        """
+        return CALLS_EACH if self.tries else 1
 
 
 @dataclass(slots=True, kw_only=True)
@@ -126,10 +136,10 @@ class Pool(Generic[Job, Answer]):
     def _hand_out(self) -> None:
         while self._waiting and self._busy:
             worker = min(self._busy, key=self._busy.__getitem__)
-            if self._busy[worker] >= CALLS_EACH:
+            if self._busy[worker] + self._waiting[0].room > CALLS_EACH:
                 return
             call = self._waiting.popleft()
-            self._busy[worker] += 1
+            self._busy[worker] += call.room
             self._asked[self.ask(worker, call.job)] = worker, call
 
     def _began(self, ref: Ref) -> None:
@@ -162,7 +172,7 @@ class Pool(Generic[Job, Answer]):
             yield from self._lost(worker, reason_of(err))
         else:
             del self._asked[ref]
-            self._busy[worker] -= 1
+            self._busy[worker] -= call.room
             yield call.job, answer
 
     def _lost(self, worker: Handle, reason: str) -> Iterator[tuple[Job, Lost]]:
@@ -174,7 +184,7 @@ class Pool(Generic[Job, Answer]):
         left = [ref for ref, (asked, _) in self._asked.items() if asked == worker]
         first, *others = [self._asked.pop(ref)[1] for ref in left]
         self._waiting.extendleft(reversed(others))
-        # Calls are answered in turn: the others had not begun.
+        # Calls are answered in turn: the others had not begun, or it was not this one.
         first.tries += 1
         if first.tries < MOST_TRIES:
             self._waiting.appendleft(first)
