@@ -91,6 +91,8 @@ def inspect_upload(path: Path, role: Role, settings: ServiceSettings) -> Path:
 
 
 def _kind(path: Path, role: Role) -> Kind:
+    if not path.stat().st_size:
+        raise ServiceError(422, f"{path.name} is empty, 0 bytes: send it again, whole")
     kind = _kind_of_content(path)
     wanted = [kind for kind in KINDS if kind.use in USES[role]]
     if kind is None or kind not in wanted:

@@ -90,7 +90,7 @@ def test_every_encoding_at_hand_is_taken(harvey_data):
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("90_truncated_half.tif", "truncated"), ("92_zero_bytes.tif", "is of another kind")],
+    [("90_truncated_half.tif", "truncated"), ("92_zero_bytes.tif", "is empty, 0 bytes")],
 )
 def test_the_broken_files_at_hand_are_refused(harvey_data, name, words):
     status, sentence = refusal(harvey_data / "edge_rasters" / "broken" / name, "image")
