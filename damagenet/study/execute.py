@@ -27,6 +27,7 @@ from damagenet.training.train import train
 from data_prep.datasets import tile_tensor
 from data_prep.harvey import HarveyTiles
 from data_prep.splits import Split
+from models.activations.fused import kernels_without_gradients
 
 SCORES = ("accuracy", "balanced_accuracy", "auroc", "brier", "calibration_error")
 LONGEST_REASON = 200
@@ -111,7 +112,8 @@ def _measure(task: Task, tiles: HarveyTiles, split: Split) -> dict[str, object]:
 
 
 def _test_scores(bundle: Bundle, tiles: HarveyTiles, split: Split) -> dict[str, float | None]:
-    p = tile_probabilities(Predictor(bundle), tiles, split.test)
+    with kernels_without_gradients():
+        p = tile_probabilities(Predictor(bundle), tiles, split.test)
     sample = make_sample(p, tiles.labels[split.test], flagged=p >= bundle.card.threshold)
     return {name: measure(sample, name) for name in SCORES}
 

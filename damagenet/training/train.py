@@ -27,6 +27,7 @@ from damagenet.training.processes import ending_together, let_only_the_first_spe
 from damagenet.training.rounds import ROUNDS, last_round
 from damagenet.training.start import start_network
 from damagenet.training.trainer import BEST, LAST, LOGS
+from models.activations.fused import kernels_without_gradients
 
 if TYPE_CHECKING:
     from data_prep.harvey import HarveyTiles
@@ -38,6 +39,7 @@ RECIPE_FILE = "recipe.json"
 ONE_PROCESS = Hardware()
 
 
+@kernels_without_gradients()
 def train(
     recipe: Recipe,
     out: Path,

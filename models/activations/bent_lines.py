@@ -1,6 +1,8 @@
 """Rectifiers made of lines, bent at trained or measured places."""
 
 import math
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
@@ -15,9 +17,15 @@ def arelu(x: torch.Tensor, a: Number, b: Number, c: Number, d: Number) -> torch.
     return torch.maximum(a * x + c, b * x + d)
 
 
-def abrelu(x: torch.Tensor, mean: float) -> torch.Tensor:
+@dataclass(frozen=True, slots=True)
+class AverageBiased:
     """Rectifier above the average of all its input (arXiv:1804.02051)."""
-    return torch.relu(x - (x.mean() if math.isinf(mean) else mean))
+
+    whole: ClassVar[bool] = True
+
+    def __call__(self, x: torch.Tensor, mean: float) -> torch.Tensor:
+        """Return max(0, x - mean), with x's own mean where `mean` is infinite."""
+        return torch.relu(x - (x.mean() if math.isinf(mean) else mean))
 
 
 def srelu(x: torch.Tensor, t_l: Number, a_l: Number, t_r: Number, a_r: Number) -> torch.Tensor:
@@ -62,7 +70,7 @@ def fractional_relu(x: torch.Tensor, a: Number) -> torch.Tensor:
 BENT_LINES: dict[str, Function] = {
     "abrelu": Function(
         formula="max(0, x - mean), mean = average of all input unless it is given",
-        value=abrelu,
+        value=AverageBiased(),
         parameters={"mean": Parameter(initial=math.inf, learnable=False)},
         smoothness="C0",
         source=DUBEY,

@@ -15,7 +15,8 @@ Status = Literal["confirmed", "survey", "standard", "assumed"]
 Value = Callable[..., torch.Tensor]
 """Takes x (any shape, floating) and the parameters by name; returns the function's values.
 
-Half precision comes as float32 unless the callable says `widens` of itself.
+Half precision comes as float32 unless the callable says `widens` of itself. It says `whole` of
+itself where a value hangs on more of x than the numbers at its place.
 """
 HALF = (torch.bfloat16, torch.float16)
 """Types in which functions are not computed, only stored."""

@@ -6,13 +6,16 @@ again what it needs from the input. Measured figures: `benchmarks/activations.py
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache, partial
 
 import torch
 from torch._functorch import config as functorch
 from torch.utils.checkpoint import checkpoint
 
+from models.activations.blocked import divides, in_blocks
 from models.activations.function import HALF, Value
 
 log = logging.getLogger(__name__)
@@ -35,14 +38,16 @@ def evaluate(
         features: Any shape; half precision is computed in float32 and returned as it came.
         learned: Its trained parameters, shaped to broadcast over `features`.
     """
-    if not pays(features, learned):
-        return plain(value, fixed, features, learned)
-    if _compiler_works(features.device.type):
+    pay = pays(features, learned)
+    if pay and _compiler_works(features.device.type):
         # Without a budget torch keeps masks and results beside the input where it thinks that
         # this saves time; here it costs memory and, for masks, time as well.
         with functorch.patch(activation_memory_budget=0.0):
             return _kernel(value, fixed)(features, learned)
-    return recomputed(value, fixed, features, learned)
+    if _in_blocks(value, fixed, features, learned):
+        return in_blocks(lambda part: plain(value, fixed, part, learned), features)
+    form = recomputed if pay else plain
+    return form(value, fixed, features, learned)
 
 
 def plain(
@@ -65,11 +70,39 @@ def recomputed(
 
 
 def pays(features: torch.Tensor, learned: dict[str, torch.Tensor]) -> bool:
-    """Whether a compiled kernel does: gradients will be asked of a tensor that is large enough."""
-    if torch.compiler.is_compiling():
+    """Whether a compiled kernel does: for a tensor that is large enough, and many like it."""
+    if torch.compiler.is_compiling() or features.numel() < SMALLEST:
         return False
     tracked = features.requires_grad or any(each.requires_grad for each in learned.values())
-    return torch.is_grad_enabled() and tracked and features.numel() >= SMALLEST
+    return (torch.is_grad_enabled() and tracked) or _always.get()
+
+
+_always: ContextVar[bool] = ContextVar("_always", default=False)
+
+
+@contextmanager
+def kernels_without_gradients() -> Iterator[None]:
+    """Use compiled kernels where no gradient is asked for too, as in validation.
+
+    Not the default: a picture of a few hundred chips is assessed sooner than a kernel is compiled,
+    and the last digits of its probabilities would hang on whether there is a compiler.
+    """
+    before = _always.set(True)
+    try:
+        yield
+    finally:
+        _always.reset(before)
+
+
+def _in_blocks(
+    value: Value, fixed: Fixed, features: torch.Tensor, learned: dict[str, torch.Tensor]
+) -> bool:
+    """Whether the function is computed block by block: where no gradient and no graph is kept."""
+    if torch.compiler.is_compiling() or torch.is_grad_enabled():
+        return False
+    # Channels that stand first cannot be cut, and one seed would draw the same for each block.
+    whole = getattr(value, "whole", False) or dict(fixed).get("dim", 1) == 0 or "seed" in learned
+    return not whole and divides(features, learned)
 
 
 Kernel = Callable[[torch.Tensor, dict[str, torch.Tensor]], torch.Tensor]
@@ -98,8 +131,9 @@ def _compiler_works(device: str) -> bool:
     # It tells of a missing CUDA toolkit, which nobody has asked for.
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     try:
-        probe = torch.ones(8, device=device, requires_grad=True)
-        torch.compile(lambda x: x.sin() + 1)(probe).sum().backward()
+        with torch.inference_mode(False), torch.enable_grad():
+            probe = torch.ones(8, device=device, requires_grad=True)
+            torch.compile(lambda x: x.sin() + 1)(probe).sum().backward()
     # Whatever is missing (a C++ compiler, Triton, a header) the plain form computes the same.
     except Exception as err:  # noqa: BLE001
         reason = str(err).strip().splitlines()[0][:160] if str(err).strip() else type(err).__name__
