@@ -2,6 +2,7 @@
 
 import datetime as dt
 import re
+from contextlib import suppress
 
 from rasterio.io import DatasetReader
 
@@ -29,10 +30,15 @@ def acquisition_time(dataset: DatasetReader) -> str:
 
 
 def _iso(text: str) -> str:
-    """Return ISO 8601 of `2017:08:31 17:38:50` or of a text that is ISO 8601 already, else ""."""
+    """Return ISO 8601 of `2017:08:31 17:38:50` or of a text that is ISO 8601 already, else "".
+
+    A moment with a time zone is given in UTC, so that texts sort as times do.
+    """
     written = re.sub(r"^(\d{4}):(\d{2}):(\d{2})", r"\1-\2-\3", text.strip())
+    with suppress(ValueError):
+        return dt.date.fromisoformat(written).isoformat()
     try:
         moment = dt.datetime.fromisoformat(written)
-    except ValueError:
+        return (moment if moment.tzinfo is None else moment.astimezone(dt.UTC)).isoformat()
+    except (ValueError, OverflowError):
         return ""
-    return moment.date().isoformat() if len(written) == 10 else moment.isoformat()

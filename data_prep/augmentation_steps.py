@@ -167,10 +167,12 @@ def _rerender_apart(lib: ModuleType, parameters: RerenderParameters) -> Steps:
 
 
 def _domain(lib: ModuleType, parameters: DomainParameters) -> Steps:
+    from data_prep.pixel_adaptation import PixelAdaptation  # imports albumentations
+
     makers: dict[str, Callable[[str], Any]] = {
         "histogram": lambda key: lib.HistogramMatching(metadata_key=key, p=1.0),
         "fourier": lambda key: lib.FDA(beta_limit=(0, parameters.beta), metadata_key=key, p=1.0),
-        "pixels": lambda key: lib.PixelDistributionAdaptation(metadata_key=key, p=1.0),
+        "pixels": lambda key: PixelAdaptation(metadata_key=key, p=1.0),
     }
     ways = [make(OTHER) for way, make in makers.items() if parameters.way in ("any", way)]
     return [lib.OneOf(ways, p=parameters.probability), lib.D4(p=1.0)]

@@ -21,7 +21,9 @@ class BandChoice:
 
 
 def choose_bands(dataset: DatasetReader, requested: tuple[int, ...] | None) -> BandChoice:
-    """Return the bands asked for, else those tagged red, green and blue, else the first three.
+    """Return the bands asked for, else those tagged or described as red, green and blue.
+
+    Where none are, they are the first three.
 
     Raises:
         SceneError: If a band does not exist, there are too few, or their pixels are complex.
@@ -33,7 +35,7 @@ def choose_bands(dataset: DatasetReader, requested: tuple[int, ...] | None) -> B
         return BandChoice(indexes=(index,) * 3, palette=_palette(dataset, index))
     if requested is not None:
         return BandChoice(indexes=_checked(dataset, requested))
-    return _by_tag(dataset) or _first_three(dataset)
+    return _by_tag(dataset) or _by_description(dataset) or _first_three(dataset)
 
 
 def _checked(dataset: DatasetReader, requested: tuple[int, ...]) -> tuple[int, int, int]:
@@ -54,6 +56,14 @@ def _by_tag(dataset: DatasetReader) -> BandChoice | None:
     if not set(wanted) <= set(dataset.colorinterp):
         return None
     red, green, blue = (dataset.colorinterp.index(colour) + 1 for colour in wanted)
+    return BandChoice(indexes=(red, green, blue))
+
+
+def _by_description(dataset: DatasetReader) -> BandChoice | None:
+    names = [(text or "").strip().lower() for text in dataset.descriptions]
+    if not {"red", "green", "blue"} <= set(names):
+        return None
+    red, green, blue = (names.index(colour) + 1 for colour in ("red", "green", "blue"))
     return BandChoice(indexes=(red, green, blue))
 
 

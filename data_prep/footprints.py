@@ -15,6 +15,7 @@ from damagenet.card import ChipGround
 from damagenet.errors import FootprintError
 from damagenet.labels import Kind
 from damagenet.records import RECORD_FIELDS
+from data_prep.ground import turned_to
 from data_prep.ids import feature_ids
 from data_prep.scene import Scene
 from data_prep.vectors import ground_crs, read_vectors
@@ -64,15 +65,23 @@ def read_buildings(path: Path, *, id_field: str | None = None) -> Buildings:
     Args:
         path: GeoPackage, GeoJSON, FlatGeobuf, GeoParquet, Shapefile (also zipped), File
             Geodatabase, or CSV with lon and lat columns; any CRS of the Earth.
-        id_field: Column with unique ids; None takes uid, id or fid, else the row number.
+        id_field: Column with unique ids; None takes uid, id or fid, else the format's own number
+            of a feature (a GeoPackage's fid) or the row number.
 
     Raises:
         FootprintError: If the file cannot be read, holds no points or polygons or both, its CRS
             is unknown or of another planet, or the ids are missing or not unique.
     """
     vectors = read_vectors(path)
-    frame = vectors.frame.reset_index(drop=True)
-    ids = feature_ids(frame, id_field, path, candidates=ID_COLUMNS, option="--id-field")
+    frame = vectors.frame
+    ids = feature_ids(
+        frame,
+        id_field,
+        path,
+        candidates=ID_COLUMNS,
+        option="--id-field",
+        numbers=vectors.numbers,
+    )
     frame = frame.rename(columns=_new_names([str(name) for name in frame.columns]))
     frame.insert(0, "unit_id", ids)
     return Buildings(frame=frame, path=path, geometry=vectors.geometry, warnings=vectors.warnings)
@@ -172,9 +181,12 @@ def _in_scene_crs(buildings: Buildings, scene: Scene) -> np.ndarray:
             f"{scene.path} has no CRS, so {buildings.path} cannot be laid over it: give the scene "
             "a CRS, or leave out --buildings for a grid"
         )
-    moved = buildings.frame.geometry.to_crs(ground_crs(scene.crs.to_wkt()))
-    shapes = moved.to_numpy().copy()
+    crs = ground_crs(scene.crs.to_wkt())
+    shapes = buildings.frame.geometry.to_crs(crs).to_numpy().copy()
     shapes[~np.isfinite(shapely.bounds(shapes)).all(axis=1)] = shapely.Point()
+    if crs.is_geographic:
+        west, _, east, _ = scene.bounds
+        return turned_to(shapes, (west + east) / 2)
     return np.asarray(shapes)
 
 

@@ -1,9 +1,11 @@
 """Where pixels lie on the Earth: CRS to longitude and latitude, and lengths in true metres."""
 
 import numpy as np
+import shapely
 from affine import Affine
 from pyproj import CRS, Geod, Transformer
 from pyproj.exceptions import CRSError, ProjError
+from shapely.affinity import translate
 
 from damagenet.errors import SceneError
 
@@ -55,6 +57,24 @@ def pixel_metres(
     along_row = _length(transform, (col - 0.5, row), (col + 0.5, row), lonlat)
     along_column = _length(transform, (col, row - 0.5), (col, row + 0.5), lonlat)
     return along_row, along_column
+
+
+def turned_to(shapes: np.ndarray, lon: float) -> np.ndarray:
+    """Return geometries in degrees, moved by whole turns so that they lie nearest a longitude.
+
+    The same meridian has many numbers: files count from -180 to 180, from 0 to 360, or on beyond
+    the date line.
+
+    Args:
+        shapes: Geometries, empty ones among them.
+        lon: Degrees.
+    """
+    bounds = shapely.bounds(shapes)
+    turns = np.nan_to_num(np.rint((2 * lon - bounds[:, 0] - bounds[:, 2]) / 720))
+    turned = np.array(shapes, object)
+    for row in np.flatnonzero(turns):
+        turned[row] = translate(turned[row], xoff=360 * turns[row])
+    return turned
 
 
 def _length(

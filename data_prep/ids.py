@@ -16,6 +16,7 @@ def feature_ids(
     *,
     candidates: Sequence[str],
     option: str,
+    numbers: pd.Series | None = None,
 ) -> list[str]:
     """Return one id per feature, as text, in order.
 
@@ -24,15 +25,18 @@ def feature_ids(
         field: Column with unique ids; None takes the first candidate that is there.
         path: Their file, for what is said when it cannot be used.
         candidates: Columns that are taken for ids unasked, upper or lower case; where there is
-            none, the row number is the id.
+            none, the format's own numbers are the ids, and without those the row numbers.
         option: The option that names another column, as in `--id-field`.
+        numbers: The numbers that the format itself gives its features, named as it names them.
 
     Raises:
         FootprintError: If the column is missing, or ids are missing or not unique.
     """
+    if numbers is not None and field == numbers.name and field not in frame:
+        return [str(number) for number in numbers]
     column = _id_column(frame, field, path, candidates, option)
     if column is None:
-        return [str(row) for row in range(len(frame))]
+        return [str(number) for number in (range(len(frame)) if numbers is None else numbers)]
     values = frame[column]
     if values.isna().any():
         rows = ", ".join(str(row) for row in frame.index[values.isna()][:5])

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from affine import Affine
 from pyproj import Transformer
 from rasterio.crs import CRS
-from rasterio.enums import ColorInterp, MaskFlags, Resampling
+from rasterio.enums import ColorInterp, Resampling
 from rasterio.io import DatasetReader
 from rasterio.vrt import WarpedVRT
 
 from damagenet.card import ChipGround
 from damagenet.errors import SceneError
 from data_prep.ground import pixel_metres, to_crs, to_lonlat
+from data_prep.pixels import is_by_nodata
 
 PIXEL_COORDINATES = Affine(1, 0, 0, 0, -1, 0)
 """Grid of a picture without georeference: x is the column, y minus the row, as QGIS shows it."""
@@ -97,7 +98,9 @@ def _warped(dataset: DatasetReader, chip: ChipGround) -> NorthUp:
     method = Resampling.nearest
     if dataset.transform.b or dataset.transform.d:
         method = _method(dataset)
-        grid, width, height = _on_training_pixel(grid, width, height, native_m, chip)
+        # Its rows and columns are not those of the file, which may be of other lengths.
+        grid_m = pixel_metres(grid, width / 2, height / 2, lonlat)
+        grid, width, height = _on_training_pixel(grid, width, height, grid_m, chip)
     view = WarpedVRT(
         dataset,
         transform=grid,
@@ -150,8 +153,7 @@ def _method(dataset: DatasetReader) -> Resampling:
 
 def needs_alpha(dataset: DatasetReader) -> bool:
     """Tell whether a warped view of a dataset must be given a band that says what is valid."""
-    has_nodata = MaskFlags.nodata in dataset.mask_flag_enums[0]
-    return not has_nodata and ColorInterp.alpha not in dataset.colorinterp
+    return not is_by_nodata(dataset, 1) and ColorInterp.alpha not in dataset.colorinterp
 
 
 def _bounding_grid(dataset: DatasetReader) -> tuple[Affine, int, int]:

@@ -1,7 +1,7 @@
 """A scene: any raster that may be opened, as a north-up grid of uint8 RGB with a valid mask."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +21,7 @@ from data_prep.chips import Chips, RawChips
 from data_prep.ground import pixel_metres, to_crs
 from data_prep.north_up import NorthUp, PixelGrid, north_up
 from data_prep.opening import gdal_session, open_raster
-from data_prep.pixels import PixelSource
+from data_prep.pixels import PixelSource, is_silent
 from data_prep.reading_order import ReadingOrder, is_row_wise
 from data_prep.reads import Box, footprint, read_windows
 from data_prep.scene_warnings import scene_warnings
@@ -100,14 +100,12 @@ class Scene:
             with gdal_session(path):
                 choice = choose_bands(file, options.bands)
                 grid = north_up(file, options.chip, onto)
-                source = PixelSource(
-                    dataset=grid.dataset,
-                    choice=choice,
-                    scale=scene_scale(
-                        PixelSource(dataset=file, choice=choice),
-                        PixelSource(dataset=grid.dataset, choice=choice),
-                    ),
+                silent = is_silent(file, choice)
+                stored, seen = (
+                    PixelSource(dataset=dataset, choice=choice, black_is_nothing=silent)
+                    for dataset in (file, grid.dataset)
                 )
+                source = replace(seen, scale=scene_scale(stored, seen))
                 scene = cls(path, file, grid, source, options)
             if scene.coarse and not options.force_coarse:
                 raise SceneError(too_coarse(scene))
@@ -158,7 +156,8 @@ class Scene:
         lons, lats = self._lonlat.transform(
             self.transform.a * cols + self.transform.c, self.transform.e * rows + self.transform.f
         )
-        return np.asarray(lons), np.asarray(lats)
+        # A grid may go on beyond the date line, or count from 0 to 360.
+        return np.where(np.abs(lons) > 180, (lons + 180) % 360 - 180, lons), np.asarray(lats)
 
     def read_chips(self, windows: Sequence[Window], *, size_px: int) -> Chips:
         """Read windows as uint8 RGB chips; what lies outside is zero and not valid.

@@ -9,6 +9,7 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from data_prep.bands import BandChoice
+from data_prep.pixels import is_by_nodata, is_silent
 
 MOST_BLOCKS = 4_000_000
 """Blocks that are looked up, at most: each takes some microseconds."""
@@ -46,7 +47,7 @@ def stored_blocks(dataset: DatasetReader | WarpedVRT, choice: BandChoice) -> Sto
 
     Returns:
         None where all blocks are stored, the file does not say, or blocks that are not stored
-        would be a picture: black ground, or whatever a mask of its own says.
+        would be a picture: whatever a mask of its own says.
     """
     if isinstance(dataset, WarpedVRT) or dataset.driver != "GTiff":
         return None
@@ -67,14 +68,15 @@ def _telling_band(dataset: DatasetReader, choice: BandChoice) -> int | None:
     """Return the band by which a block that is not stored is known to be no picture, or None."""
     first = choice.indexes[0]
     flags = dataset.mask_flag_enums[first - 1]
-    if MaskFlags.nodata in flags:
+    if is_by_nodata(dataset, first):
         nodata, kind = dataset.nodatavals[first - 1], np.dtype(dataset.dtypes[first - 1])
         return first if _holds(kind, nodata) else None
     if MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags:
         return None
     if ColorInterp.alpha in dataset.colorinterp:
         return int(dataset.colorinterp.index(ColorInterp.alpha)) + 1
-    return None
+    # Such a block is read as zeros, which are no picture where the file says nothing of it.
+    return first if is_silent(dataset, choice) else None
 
 
 def _holds(kind: np.dtype, value: float) -> bool:

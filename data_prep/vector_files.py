@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 import geopandas as gpd
+import numpy as np
 import pandas as pd
 import pyarrow
 import pyogrio
@@ -37,7 +38,10 @@ NULLABLE = {
 }
 
 Read = tuple[gpd.GeoDataFrame, tuple[str, ...]]
-"""Rows, and sentences about them."""
+"""Rows, and sentences about them. Where the format itself numbers its features (`fid` of a
+GeoPackage), the index holds the numbers and is called as the format calls them."""
+AREAL = ("polygon", "point", "surface", "collection", "unknown", "geometry")
+"""What the kind of a layer says of one that may hold points or polygons."""
 
 
 def read_rows(path: Path) -> Read:
@@ -47,7 +51,8 @@ def read_rows(path: Path) -> Read:
         FootprintError: If it cannot be read, holds no geometry, or points at other files.
     """
     reader = _READERS.get(path.suffix.lower(), _read_with_gdal)
-    return reader(path)
+    with np.errstate(invalid="ignore"):  # a coordinate that is NaN; `read_vectors` counts them
+        return reader(path)
 
 
 def _read_with_gdal(path: Path) -> Read:
@@ -58,7 +63,9 @@ def _read_with_gdal(path: Path) -> Read:
             warnings.simplefilter("always")
             layers = pyogrio.list_layers(source)
             placed = [str(name) for name, kind in layers if kind is not None]
-            frame = _read_layer(source, placed[0]) if placed else None
+            areal = [str(name) for name, kind in layers if _may_hold_buildings(kind)]
+            chosen = (areal or placed or [""])[0]
+            frame = _read_layer(source, chosen) if placed else None
     except UNREADABLE as err:
         reason = str(err).partition("; It might help")[0]  # speaks of paths that GDAL may be given
         raise FootprintError(
@@ -69,9 +76,13 @@ def _read_with_gdal(path: Path) -> Read:
         raise FootprintError(f"{path} holds no geometry: buildings need points or polygons")
     told = [f"{path}: {text}" for text in dict.fromkeys(str(item.message) for item in heard)]
     if len(placed) > 1:
-        others = ", ".join(placed[1:])
-        told.append(f"{path} has several layers: {placed[0]} is used, {others} not")
+        others = ", ".join(name for name in placed if name != chosen)
+        told.append(f"{path} has several layers: {chosen} is used, {others} not")
     return frame, tuple(told)
+
+
+def _may_hold_buildings(kind: str | None) -> bool:
+    return kind is not None and any(word in kind.lower() for word in AREAL)
 
 
 def _in_zip(path: Path) -> str:
@@ -90,8 +101,12 @@ def _in_zip(path: Path) -> str:
 def _read_layer(source: Path | str, layer: str) -> gpd.GeoDataFrame | pd.DataFrame:
     # Unclosed rings are common in shapefiles; "fix" closes them.
     leave_no_sidecars()
-    frame = gpd.read_file(source, layer=layer, engine="pyogrio", on_invalid="fix")
     fields = pyogrio.read_info(source, layer=layer)
+    numbers = str(fields.get("fid_column") or "")
+    frame = gpd.read_file(
+        source, layer=layer, engine="pyogrio", on_invalid="fix", fid_as_index=bool(numbers)
+    )
+    frame.index.name = numbers or None
     kinds = dict(zip(fields["fields"], fields["dtypes"], strict=True))
     changed = [
         name
@@ -131,11 +146,13 @@ def _read_parquet(path: Path) -> Read:
 
 def _read_csv(path: Path) -> Read:
     try:
-        table = pd.read_csv(path)
+        # As text, or ids lose their zeros and the words NA and 1E5 their meaning.
+        text = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
     except (OSError, ValueError, UnicodeDecodeError) as err:
         raise FootprintError(
             f"{path} cannot be read as CSV ({err}): write it again, with columns lon and lat"
         ) from err
+    table = text.apply(_plain)
     lon, lat = _column(table, LON_NAMES), _column(table, LAT_NAMES)
     if lon is None or lat is None:
         raise FootprintError(
@@ -148,6 +165,26 @@ def _read_csv(path: Path) -> Read:
     # Without a CRS, so that the range of the coordinates is checked like any other's.
     return gpd.GeoDataFrame(table, geometry=points), ()
 
+
+def _plain(column: pd.Series) -> pd.Series:
+    """Return numbers, or yes and no, where every text of a column writes one and nothing else."""
+    said = column.dropna()
+    if said.empty:
+        return column
+    if said.isin(TRUTHS).all():
+        return column.map(TRUTHS.get).astype("boolean" if column.isna().any() else "bool")
+    if not said.str.fullmatch(NUMBER).all() or said.str.len().max() > MOST_DIGITS:
+        return column
+    whole = not said.str.contains(".", regex=False).any()
+    numbers = pd.to_numeric(column)
+    return numbers.astype("Int64") if whole and column.isna().any() else numbers
+
+
+TRUTHS = {"True": True, "true": True, "TRUE": True, "False": False, "false": False, "FALSE": False}
+NUMBER = r"-?(0|[1-9]\d*)(\.\d+)?"
+"""What is a number and no code: without zeros before it and without an exponent."""
+MOST_DIGITS = 16
+"""Of a number, sign and point among them, that a float64 does not change."""
 
 _READERS: dict[str, Callable[[Path], Read]] = {
     ".csv": _read_csv,

@@ -28,6 +28,8 @@ class Vectors:
     """All rows; what is no usable point or polygon has an empty geometry."""
     geometry: Literal["point", "polygon"]
     warnings: tuple[str, ...]
+    numbers: pd.Series | None = None
+    """The format's own number of each row, called as the format calls it (`fid`), if it has any."""
 
 
 def read_vectors(path: Path) -> Vectors:
@@ -42,14 +44,32 @@ def read_vectors(path: Path) -> Vectors:
     frame, told = read_rows(path)
     if frame.empty:
         raise FootprintError(f"{path} holds no features: nothing to assess in it")
+    numbers = frame.index.to_series() if frame.index.name else None
+    frame, columns_lost = _one_geometry(frame.reset_index(drop=True), path)
     frame, crs_warnings = _with_crs(frame, path)
     shapes = _flat(frame.geometry.to_numpy())
     kind, shapes, lost = _one_kind(shapes, path)
     frame = frame.set_geometry(gpd.GeoSeries(shapes, index=frame.index, crs=frame.crs))
-    if frame.geometry.name != "geometry":
-        frame = frame.rename_geometry("geometry")
     frame = _with_plain_values(frame)
-    return Vectors(frame=frame, geometry=kind, warnings=(*told, *crs_warnings, *lost))
+    return Vectors(
+        frame=frame,
+        geometry=kind,
+        warnings=(*told, *columns_lost, *crs_warnings, *lost),
+        numbers=numbers,
+    )
+
+
+def _one_geometry(frame: gpd.GeoDataFrame, path: Path) -> tuple[gpd.GeoDataFrame, tuple[str, ...]]:
+    """Return rows with one geometry, called so: GeoParquet may hold several, by any names."""
+    kinds = {str(name): str(kind) for name, kind in frame.dtypes.items()}
+    others = [n for n, kind in kinds.items() if kind == "geometry" and n != frame.geometry.name]
+    frame = frame.drop(columns=others)
+    if frame.geometry.name != "geometry":
+        if "geometry" in frame:
+            frame = frame.rename(columns={"geometry": "src_geometry"})
+        frame = frame.rename_geometry("geometry")
+    told = f"{path} has further geometries, which are left out: {', '.join(others)}"
+    return frame, (told,) if others else ()
 
 
 def ground_crs(wkt: str) -> CRS:
@@ -107,6 +127,9 @@ def _jsonable(value: object) -> object:
 def _flat(shapes: np.ndarray) -> np.ndarray:
     """Return valid two-dimensional geometries; single multi-points become points."""
     flat = shapely.force_2d(shapes)
+    places, of = shapely.get_coordinates(flat, return_index=True)
+    # What lies nowhere cannot be repaired either; a missing geometry is counted as unusable.
+    flat[np.unique(of[~np.isfinite(places).all(axis=1)])] = None
     invalid = ~shapely.is_valid(flat) & ~shapely.is_missing(flat)
     flat[invalid] = shapely.make_valid(flat[invalid])
     single = (shapely.get_type_id(flat) == _MULTIPOINT) & (shapely.get_num_geometries(flat) == 1)

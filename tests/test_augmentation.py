@@ -96,15 +96,21 @@ def test_parameters_are_checked(choice, message):
         build_augmentation(choice, 0)
 
 
+@pytest.mark.parametrize("light", [False, True])
 @pytest.mark.parametrize("way", ["histogram", "fourier", "pixels"])
-def test_each_way_brings_the_colours_of_the_other_picture(way, tile):
+def test_each_way_brings_the_colours_of_the_other_picture(way, light, tile):
     random = np.random.default_rng(0)
-    dark = (tile // 4 + random.integers(0, 8, tile.shape)).astype(np.uint8)
+    other = (tile // 4 + random.integers(0, 8, tile.shape)).astype(np.uint8)
+    other = other + 180 if light else other
     given = {"way": way, "probability": 1.0, "beta": 0.5}
     augmentation = build_augmentation(Choice(name="domain", parameters=given), 0)
-    made = np.stack([augmentation(tile, dark) for _ in range(16)])
-    far, near = abs(tile.mean() - dark.mean()), abs(made.mean() - dark.mean())
+    made = np.stack([augmentation(tile, other) for _ in range(16)])
+    far, near = abs(tile.mean() - other.mean()), abs(made.mean() - other.mean())
     assert near < 0.7 * far
+    # It is still a picture, of a contrast between those of both.
+    deviations = made.std(axis=(1, 2, 3))
+    assert (0.8 * other.std() < deviations).all()
+    assert (deviations < 1.2 * tile.std()).all()
 
 
 def test_a_domain_augmentation_without_another_tile_or_a_known_way_is_refused(tile):

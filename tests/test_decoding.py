@@ -214,13 +214,15 @@ def test_what_is_not_stored_is_neither_read_nor_cut_into_pieces(tmp_path, bands,
     assert len(touched) == 1
 
 
-def test_black_ground_without_nodata_is_a_picture_stored_or_not(tmp_path):
+@pytest.mark.parametrize("stored", [False, True])
+def test_black_of_a_file_that_says_nothing_of_it_is_no_picture_stored_or_not(tmp_path, stored):
     path = tmp_path / "black.tif"
-    settings = FILES["tiled"] | {"compress": "deflate", "SPARSE_OK": True, "crs": "EPSG:32615"}
+    settings = FILES["tiled"] | {"compress": "deflate", "crs": "EPSG:32615"}
     with rasterio.open(
         path,
         "w",
         driver="GTiff",
+        SPARSE_OK=not stored,
         dtype="uint8",
         count=3,
         width=512,
@@ -228,12 +230,18 @@ def test_black_ground_without_nodata_is_a_picture_stored_or_not(tmp_path):
         transform=METRES,
         **settings,
     ) as file:
+        if stored:
+            file.write(np.zeros((3, 512, 512), np.uint8))
         file.write(noise(128, 128), window=Window(0, 0, 128, 128))
     with Scene.open(path) as scene:
         work = plan_work(scene, GROUND, AssessOptions(), None)
-        chips = scene.read_chips([Window(300, 300, SIZE_PX, SIZE_PX)], size_px=SIZE_PX)
-    assert sum(work.sizes) == work.count == 256
-    assert chips.valid.all()
+        windows = [Window(at, at, SIZE_PX, SIZE_PX) for at in (0, 300)]
+        chips = scene.read_chips(windows, size_px=SIZE_PX)
+        skipped = scene.surely_empty(windows[1], windows[1], size_px=SIZE_PX)
+    assert work.count == 256
+    assert skipped is not stored
+    assert chips.valid[0].all()
+    assert not chips.valid[1].any()
 
 
 def test_under_a_mask_nothing_is_decoded_but_the_mask(tmp_path, read_bytes):

@@ -1,7 +1,9 @@
 """Hidden ground is found under the chips it covers."""
 
+import geopandas as gpd
 import numpy as np
 import pytest
+import rasterio
 import shapely
 from affine import Affine
 from rasters import UTM, box, frame_of, noise, place, write_raster
@@ -38,6 +40,14 @@ def test_hidden_polygons_cover_the_chips_pixels_they_lie_on(tmp_path, scene):
     assert not hidden[4:].any()
 
 
+@pytest.mark.parametrize("crs", [4326, 3857])
+def test_polygons_of_half_the_world_hide_a_scene_of_one_zone(tmp_path, scene, crs):
+    world = gpd.GeoDataFrame(geometry=[shapely.box(-179.9, -85, 179.9, 85)], crs=4326).to_crs(crs)
+    world.to_file(tmp_path / "smoke.gpkg")
+    hidden = read_exclusion(tmp_path / "smoke.gpkg").covers(scene, chips_of(scene), 128)
+    assert hidden.all()
+
+
 def test_a_raster_mask_hides_where_it_is_not_zero_also_on_another_grid(tmp_path, scene):
     clouds = np.zeros((1, 100, 100), np.uint8)
     clouds[0, 10:20, 30:60] = 1
@@ -49,14 +59,17 @@ def test_a_raster_mask_hides_where_it_is_not_zero_also_on_another_grid(tmp_path,
     assert hidden[0, 40:80, 120:128].all()
 
 
-def test_a_usable_data_mask_hides_what_is_not_clear_but_not_what_it_does_not_cover(tmp_path, scene):
-    import rasterio
-
+@pytest.mark.parametrize("nodata", [None, 0])
+def test_a_usable_data_mask_hides_what_is_not_clear_but_not_what_it_does_not_cover(
+    tmp_path, scene, nodata
+):
     udm = np.zeros((8, 50, 100), np.uint8)
     udm[0] = 1
     udm[0, 5:10, 5:10] = 0
     coarse = Affine(UTM.a * 4, 0, UTM.c, 0, UTM.e * 4, UTM.f)
-    path = write_raster(tmp_path / "udm2.tif", udm, transform=coarse, photometric="minisblack")
+    path = write_raster(
+        tmp_path / "udm2.tif", udm, transform=coarse, photometric="minisblack", nodata=nodata
+    )
     with rasterio.open(path, "r+") as file:
         file.set_band_description(1, "clear")
     hidden = read_exclusion(path).covers(scene, chips_of(scene), 128)

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 import shapely
+from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasters import box, frame_of, noise, place, write_raster
@@ -97,6 +98,81 @@ def test_ids_are_taken_from_uid_id_or_fid_else_the_row(tmp_path):
     assert list(named.frame["unit_id"]) == ["7", "8"]
     frame[["geometry"]].to_parquet(tmp_path / "b.parquet")
     assert list(read_buildings(tmp_path / "b.parquet").frame["unit_id"]) == ["0", "1"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "numbers"), [(".gpkg", "fid", ["1", "2"]), (".gdb", "OBJECTID", ["1", "2"])]
+)
+def test_a_feature_keeps_the_number_that_its_format_gives_it(tmp_path, kind, name, numbers):
+    path = write_as(kind, tmp_path, HOUSES[["storeys", "geometry"]])
+    assert list(read_buildings(path).frame["unit_id"]) == numbers
+    assert list(read_buildings(path, id_field=name).frame["unit_id"]) == numbers
+    assert list(read_buildings(path).frame.columns) == ["unit_id", "storeys", "geometry"]
+
+
+def test_a_csv_keeps_what_is_written_in_it(tmp_path):
+    path = tmp_path / "points.csv"
+    path.write_text(
+        "id,lon,lat,zip,country,storeys,height,code,wet,big\n"
+        "00123,-95.5,29.8,07001,NA,2,10.5,1E5,true,12345678901234567890\n"
+        "123,-95.6,29.7,77002,US,,3,2E5,False,1\n"
+    )
+    frame = read_buildings(path).frame
+    assert list(frame["unit_id"]) == ["00123", "123"]
+    assert list(frame["zip"]) == ["07001", "77002"]
+    assert list(frame["country"]) == ["NA", "US"]
+    assert list(frame["code"]) == ["1E5", "2E5"]
+    assert list(frame["big"]) == ["12345678901234567890", "1"]
+    assert (frame["storeys"].dtype, frame["storeys"][0]) == (pd.Int64Dtype(), 2)
+    assert list(frame["height"]) == [10.5, 3.0]
+    assert list(frame["wet"]) == [True, False]
+
+
+@pytest.mark.parametrize("fault", [np.nan, np.inf])
+def test_a_building_that_lies_nowhere_is_not_judged(tmp_path, fault):
+    ring = [(0, 0), (0, 5), (5, 5), (fault, 2), (0, 0)]
+    with np.errstate(invalid="ignore"):
+        shapes = [HOUSES.geometry[0], shapely.Polygon(ring), shapely.Point(fault, 3)]
+    frame = gpd.GeoDataFrame(geometry=shapes, crs=HOUSES.crs)
+    frame.to_parquet(tmp_path / "houses.parquet")
+    read = read_buildings(tmp_path / "houses.parquet")
+    assert list(read.frame.geometry.is_empty) == [False, True, True]
+    assert "2 of 3 features are no usable point or polygon" in read.warnings[-1]
+
+
+def test_a_geoparquet_may_hold_several_geometries_by_any_names(tmp_path):
+    frame = HOUSES.rename_geometry("geom").assign(geometry=["brick", "wood"])
+    frame["centroid"] = frame.geometry.centroid
+    frame.to_parquet(tmp_path / "houses.parquet")
+    read = read_buildings(tmp_path / "houses.parquet")
+    assert list(read.frame.columns) == ["unit_id", "uid", "storeys", "geometry", "src_geometry"]
+    assert read.geometry == "polygon"
+    assert "further geometries, which are left out: centroid" in read.warnings[0]
+
+
+def test_a_layer_of_lines_is_passed_over_for_buildings(tmp_path):
+    path = tmp_path / "town.gpkg"
+    roads = gpd.GeoDataFrame(geometry=[shapely.LineString([(0, 0), (9, 9)])], crs=HOUSES.crs)
+    roads.to_file(path, layer="a_roads")
+    HOUSES.to_file(path, layer="houses", mode="a")
+    read = read_buildings(path)
+    assert len(read.frame) == 2
+    assert "several layers: houses is used, a_roads not" in read.warnings[-1]
+
+
+@pytest.mark.parametrize(("west", "lon"), [(264.6, -95.3999), (179.9995, -179.9999)])
+def test_meridians_with_other_numbers_are_the_same(tmp_path, west, lon):
+    degrees = Affine(5e-6, 0, west, 0, -5e-6, 29.8)
+    path = write_raster(tmp_path / "s.tif", noise(300, 300), transform=degrees, crs="EPSG:4326")
+    house = shapely.Point(lon, 29.7995)
+    gpd.GeoDataFrame(geometry=[house], crs=4326).to_file(tmp_path / "house.gpkg")
+    with Scene.open(path) as scene:
+        (unit,) = building_units(
+            read_buildings(tmp_path / "house.gpkg").touching(scene), scene, GROUND
+        )
+    assert unit.lon == pytest.approx(lon)
+    window = unit.windows[0]
+    assert 0 < window.col_off + window.width / 2 < 300
 
 
 @pytest.mark.parametrize(

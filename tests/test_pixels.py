@@ -48,11 +48,58 @@ def test_alpha_counts_beside_any_number_of_bands(tmp_path):
     assert valid.sum() == 118 * 128
 
 
-def test_black_in_one_band_is_a_colour_where_nodata_is_zero(tmp_path):
+@pytest.mark.parametrize("nodata", [0, None])
+def test_black_in_one_band_is_a_colour_where_nodata_is_zero_or_nobody_says(tmp_path, nodata):
     pixels = noise(128, 128)
     pixels[0] = 0
-    path = write_raster(tmp_path / "scene.tif", pixels, nodata=0)
+    path = write_raster(tmp_path / "scene.tif", pixels, nodata=nodata)
     assert read_one(path, Window(0, 0, 128, 128))[1].all()
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_a_black_collar_is_no_picture_where_the_file_says_nothing(tmp_path, dtype):
+    pixels = (noise(128, 128).astype(dtype) * 7 if dtype != "uint8" else noise(128, 128)).astype(
+        dtype
+    )
+    whole = read_one(write_raster(tmp_path / "whole.tif", pixels), Window(0, 0, 128, 128))[0]
+    pixels[:, :, :50] = 0
+    image, valid = read_one(write_raster(tmp_path / "cut.tif", pixels), Window(0, 0, 128, 128))
+    assert not valid[:, :50].any()
+    assert valid[:, 50:].all()
+    # And it does not count for the scale of deeper pixels.
+    assert np.abs(image[:, :, 50:].astype(int) - whole[:, :, 50:]).max() <= 3
+
+
+def test_black_is_a_picture_where_a_mask_says_so(tmp_path):
+    pixels = noise(128, 128)
+    pixels[:, 20:40] = 0
+    path = write_raster(tmp_path / "scene.tif", pixels, mask=np.ones((128, 128), bool))
+    assert read_one(path, Window(0, 0, 128, 128))[1].all()
+
+
+def test_nodata_of_three_bands_together_is_a_hole(tmp_path):
+    pixels = noise(128, 128)
+    pixels[:, 20:40] = np.array([0, 0, 0])[:, None, None]
+    path = write_raster(tmp_path / "scene.tif", pixels, tiled=True, blockxsize=64, blockysize=64)
+    with rasterio.open(path, "r+") as file:
+        file.update_tags(NODATA_VALUES="0 0 0")
+    with Scene.open(path) as scene:
+        valid = scene.read_chips([Window(0, 0, 128, 128)], size_px=128).valid[0]
+        assert scene.valid_share() == pytest.approx(1 - 20 / 128)
+    assert not valid[20:40].any()
+    assert valid.sum() == 108 * 128
+
+
+def test_alpha_counts_beside_nodata(tmp_path):
+    alpha = np.full((1, 128, 128), 255, np.uint8)
+    alpha[:, :, :30] = 0
+    pixels = np.concatenate([np.minimum(noise(128, 128), 254), alpha])
+    pixels[:3, :10] = 255
+    path = write_raster(tmp_path / "scene.tif", pixels, photometric="rgb", alpha="yes", nodata=255)
+    valid = read_one(path, Window(0, 0, 128, 128))[1]
+    assert not valid[:, :30].any()
+    assert not valid[:10].any()
+    assert valid[10:, 30:].all()
 
 
 def test_nodata_in_one_band_is_a_hole_where_it_is_no_colour(tmp_path):
@@ -84,6 +131,17 @@ def test_bands_are_found_by_their_colours_or_taken_as_asked(tmp_path):
     assert np.array_equal(read_one(path, window)[0], pixels[[2, 1, 0]])
     asked = read_one(path, window, SceneOptions(bands=(4, 4, 1)))[0]
     assert np.array_equal(asked, pixels[[3, 3, 0]])
+
+
+def test_bands_are_found_by_their_descriptions(tmp_path):
+    pixels = noise(128, 128, bands=5)
+    path = write_raster(tmp_path / "scene.tif", pixels, photometric="minisblack")
+    with rasterio.open(path, "r+") as file:
+        file.colorinterp = [rasterio.enums.ColorInterp.undefined] * 5
+        file.descriptions = ("coastal_blue", "blue", "Green", "red", "nir")
+    with Scene.open(path) as scene:
+        assert scene.bands == (4, 3, 2)
+        assert scene.warnings == ()
 
 
 def test_four_nameless_bands_are_read_in_order_with_a_warning(tmp_path):

@@ -235,6 +235,40 @@ def test_the_time_of_acquisition_is_read_from_the_tags(tmp_path):
         assert scene.acquired == "2017-08-31T17:38:51"
 
 
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("2017-08-31T17:00:00-05:00", "2017-08-31T22:00:00+00:00"),
+        ("2017-08-31T20:00:00Z", "2017-08-31T20:00:00+00:00"),
+        ("20170831", "2017-08-31"),
+        ("2017:08:31", "2017-08-31"),
+        ("0001-01-01T00:00:00+09:00", ""),
+        ("last week", ""),
+    ],
+)
+def test_times_of_all_zones_sort_as_text_and_a_day_stays_a_day(tmp_path, written, said):
+    path = write_raster(tmp_path / "scene.tif", noise(10, 10))
+    with rasterio.open(path, "r+") as file:
+        file.update_tags(ACQUISITIONDATETIME=written)
+    with Scene.open(path) as scene:
+        assert scene.acquired == said
+
+
+@pytest.mark.parametrize("angle", [30, 90])
+def test_a_rotated_scene_in_degrees_is_laid_on_the_training_pixel(tmp_path, angle):
+    turn = np.deg2rad(angle)
+    along, down = (
+        4e-6 * np.array([np.cos(turn), np.sin(turn)]),
+        4e-6 * np.array([np.sin(turn), -np.cos(turn)]),
+    )
+    tilted = Affine(along[0], down[0], -95.6, along[1], down[1], 29.8)
+    path = write_raster(tmp_path / "s.tif", noise(300, 300), transform=tilted, crs="EPSG:4326")
+    ground = ChipGround()
+    with Scene.open(path) as scene:
+        wanted = ground.width_m / ground.size_px, ground.height_m / ground.size_px
+        assert scene.pixel_m == pytest.approx(wanted, rel=1e-3)
+
+
 def test_the_decimated_picture_keeps_the_scenes_shape(tmp_path):
     with Scene.open(write_raster(tmp_path / "scene.tif", noise(300, 600))) as scene:
         picture, valid = scene.picture(100)

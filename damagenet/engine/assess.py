@@ -131,7 +131,9 @@ def begun(
 
 
 def acquired_text(given: dt.datetime | dt.date | None) -> str:
-    """Return the option `--acquired` as ISO 8601: a date alone where no time was given."""
+    """Return the option `--acquired` as ISO 8601: a date alone, or a moment, in UTC with a zone."""
+    if isinstance(given, dt.datetime) and given.tzinfo is not None:
+        given = given.astimezone(dt.UTC)
     return "" if given is None else given.isoformat()
 
 

@@ -153,6 +153,6 @@ def _source(item: pystac.Item, path: Path) -> SourceItem:
 def _acquired(at: dt.datetime | None, start: dt.datetime | None, end: dt.datetime | None) -> str:
     """Return the time of acquisition, the day where only that is said; empty for a longer time."""
     if at is not None:
-        return at.isoformat()
+        return (at if at.tzinfo is None else at.astimezone(dt.UTC)).isoformat()
     one_day = start is not None and end is not None and start.date() == end.date()
     return start.date().isoformat() if start is not None and one_day else ""

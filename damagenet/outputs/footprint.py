@@ -33,6 +33,7 @@ def footprint(scene: SceneInfo) -> tuple[dict[str, Any] | None, Box | None]:
     lons, lats = to_lonlat(scene.crs).transform(np.array(xs), np.array(ys))
     if not (np.isfinite(lons).all() and np.isfinite(lats).all()):
         return None, None
+    lons = lons - 360 * np.rint((lons.min() + lons.max()) / 720)
     across = bool(np.ptp(lons) > 180)
     if across:
         lons = np.where(lons < 0, lons + 360, lons)

@@ -16,6 +16,7 @@ from damagenet.outputs.atomic import appears
 from damagenet.outputs.batches import Batch, Geometries
 from damagenet.outputs.layer import VectorLayer, check_formats
 from damagenet.outputs.words import statements
+from data_prep.ground import turned_to
 
 DECIMALS = 7
 """Of a degree: about a centimetre."""
@@ -51,7 +52,7 @@ def lonlat_geometries(geometry: Geometries, to_lonlat: Transformer) -> Geometrie
     def lonlat(points: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.stack(to_lonlat.transform(*points.T), axis=1)
 
-    placed: Geometries = shapely.transform(geometry, lonlat)
+    placed: Geometries = turned_to(shapely.transform(geometry, lonlat), 0)
     west, _, east, _ = shapely.bounds(placed).T
     for index in np.flatnonzero(east - west > 180):
         placed[index] = _cut_at_antimeridian(placed[index])

@@ -41,7 +41,8 @@ def read_areas(path: Path, *, id_field: str | None = None) -> Areas:
 
     Args:
         path: The file; without a CRS its coordinates must be degrees.
-        id_field: Column with unique ids; None takes one of AREA_ID_COLUMNS, else the row number.
+        id_field: Column with unique ids; None takes one of AREA_ID_COLUMNS, else the format's own
+            number of a feature (`fid`) or the row number.
 
     Raises:
         FootprintError: If the file cannot be read or placed, holds no polygons, or the ids are
@@ -51,7 +52,14 @@ def read_areas(path: Path, *, id_field: str | None = None) -> Areas:
     if vectors.geometry != "polygon":
         raise FootprintError(f"{path} holds points: areas need polygons")
     frame = vectors.frame.reset_index(drop=True)
-    ids = feature_ids(frame, id_field, path, candidates=AREA_ID_COLUMNS, option="--area-id-field")
+    ids = feature_ids(
+        frame,
+        id_field,
+        path,
+        candidates=AREA_ID_COLUMNS,
+        option="--area-id-field",
+        numbers=vectors.numbers,
+    )
     return Areas(ids=tuple(ids), shapes=frame.geometry, path=path, warnings=tuple(vectors.warnings))
 
 
