@@ -161,6 +161,9 @@ def main() -> None:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     logging.disable(logging.WARNING)
+    asked = arguments.only.split(",") if arguments.only else []
+    if other := [name for name in asked if name not in ACTIVATIONS]:
+        sys.exit(f"{', '.join(other)}: no function of the table, but perhaps another name of one")
     try:
         rows = all_rows(arguments)
     except ConfigError as err:

@@ -64,6 +64,53 @@ def test_blocks_give_what_the_whole_gives(name, size):
     assert divided.stride() == whole.stride()
 
 
+PLACES = {
+    "tokens": ((8, 19, 48), -1),
+    "tokens named from the front": ((8, 19, 48), 2),
+    "channels last": ((8, 14, 14, 48), -1),
+    "channels in the middle": ((8, 14, 48, 14), 2),
+    "sequences": ((8, 48, 30), 1),
+    "volumes": ((4, 48, 3, 6, 6), 1),
+    "vectors": ((300, 48), -1),
+}
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(
+    "name", ["crelu", "or_ail", "and_or_xnor_nil", "max_min", "signed_geomean", "pynada", "pvlu"]
+)
+def test_channels_may_stand_anywhere(name, place):
+    shape, dim = PLACES[place]
+    if name == "pynada" and dim % len(shape) != 1:
+        pytest.skip("a neuron has its own axis")
+    layer = build_activation(name, channels=48, dim=dim).eval()
+    features = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    whole = layer(features)
+    with torch.no_grad():
+        divided = layer(features)
+    torch.testing.assert_close(divided, whole.detach(), rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.filterwarnings("ignore")  # tracing is deprecated, and warns of much
+@pytest.mark.parametrize("name", ["or_ail", "crelu", "pvlu"])
+def test_a_trace_holds_for_other_batches(name):
+    layer, features = made(name), numbers("images")
+    with torch.no_grad():
+        traced = torch.jit.trace(layer, features[:4], check_trace=False)
+        torch.testing.assert_close(traced(features), layer(features))
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("name", ["or_ail", "pvlu"])
+def test_a_function_can_be_mapped_over_a_batch(name):
+    layer, features = made(name), numbers("images")
+    with torch.no_grad():
+        mapped = torch.func.vmap(layer, in_dims=1, out_dims=1)(features[:, None])
+    torch.testing.assert_close(mapped[:, 0], layer(features).detach())
+
+
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
 def test_blocks_keep_the_type(dtype):
@@ -140,5 +187,7 @@ def test_a_training_validates_by_kernels_with_equal_values(name, monkeypatch):
         assert kernels
         layer(features)
     assert len(kernels) == 1
+    monkeypatch.undo()
+    fused.forget_kernels()  # other tests count them
     torch.testing.assert_close(compiled, usual, rtol=1e-5, atol=1e-6)
     assert compiled.stride() == usual.stride()

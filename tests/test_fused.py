@@ -96,6 +96,11 @@ for name in ("pvlu", "probact", "or_ail"):
     expected = trained_once(layer, features)
     fused.SMALLEST = smallest
     assert all(torch.equal(found[what], each) for what, each in expected.items()), name
+    with torch.no_grad(), fused.kernels_without_gradients():
+        for count in (1, 2):
+            images = features[:count].contiguous(memory_format=torch.channels_last)
+            assert torch.equal(layer.eval()(images), layer(images.requires_grad_())), name
+            images.requires_grad_(False)
 print("done")
 """
 

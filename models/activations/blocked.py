@@ -29,7 +29,17 @@ def divides(features: torch.Tensor, learned: Mapping[str, torch.Tensor]) -> bool
     """
     if features.device.type != "cpu" or features.ndim < 2 or features.numel() < 2 * BLOCK:
         return False
+    # A trace would keep the blocks of its own batch; under vmap a tensor does not tell its layout.
+    if torch._C._get_tracing_state() is not None:
+        return False
+    if torch._C._functorch.is_functorch_wrapped_tensor(features):
+        return False
     return not any(_varies(each, features.ndim) for each in learned.values())
+
+
+def cuts(dim: int, axes: int) -> bool:
+    """Whether blocks leave the channels whole: beside images, and rows and columns if any."""
+    return dim % axes == 1 and (axes == 2 or axes >= LEAST_AXES)
 
 
 def _varies(numbers: torch.Tensor, axes: int) -> bool:

@@ -1,5 +1,6 @@
 """From a name and parameters to a layer: what is asked is checked, then made."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast, get_args
@@ -8,7 +9,7 @@ from torch import nn
 
 from damagenet.config import meant
 from damagenet.errors import ConfigError
-from models.activations.coefficients import Coefficients, in_range
+from models.activations.coefficients import LARGEST, Coefficients, in_range
 from models.activations.function import Function, Parameter, Sharing
 from models.activations.joining import Join
 from models.activations.planes import Joined
@@ -99,7 +100,7 @@ def settle(name: str, given: Given) -> Setting:
     numbers = {key: _number(name, key, merged, each) for key, each in parameters.items()}
     for key, each in parameters.items():
         if each.inverse_of and key not in merged:
-            numbers[key] = 1 / numbers[each.inverse_of]
+            numbers[key] = _inverse(name, each.inverse_of, numbers[each.inverse_of])
     if function.derived:
         derived = function.derived(counts)
         numbers |= {key: number for key, number in derived.items() if key not in merged}
@@ -226,7 +227,7 @@ def _number(name: str, key: str, given: Given, parameter: Parameter) -> float:
     if key not in given:
         return parameter.initial
     value = given[key]
-    if isinstance(value, bool | str):
+    if not isinstance(value, int | float) or isinstance(value, bool):
         raise ConfigError(f"activation {name!r}: {key} must be a number, got {value!r}")
     if not in_range(value, parameter):
         wanted = WANTED[parameter.range]
@@ -234,16 +235,23 @@ def _number(name: str, key: str, given: Given, parameter: Parameter) -> float:
     return float(value)
 
 
+def _inverse(name: str, key: str, value: float) -> float:
+    if abs(value) < 1 / LARGEST:
+        raise ConfigError(f"activation {name!r}: 1 / {key} is needed, and {key} is {value!r}")
+    return 1 / value
+
+
 def _count(name: str, key: str, given: Given, function: Function) -> int:
     count = function.counts[key]
     value = given.get(key, count.usual)
-    whole = not isinstance(value, bool | str) and value == int(value)
-    if not whole or not count.low <= int(value) <= count.high:
-        raise ConfigError(
-            f"activation {name!r}: {key} must be a whole number within "
-            f"{count.low}..{count.high}, got {value!r}"
-        )
-    return int(value)
+    number = value if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    # NaN and infinity lie within no bounds.
+    if count.low <= number <= count.high and number == int(number):
+        return int(number)
+    raise ConfigError(
+        f"activation {name!r}: {key} must be a whole number within "
+        f"{count.low}..{count.high}, got {value!r}"
+    )
 
 
 def _word(name: str, key: str, given: Given, choices: tuple[str, ...]) -> str:

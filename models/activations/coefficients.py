@@ -36,6 +36,9 @@ class Unit(nn.Module):
         return torch.logit(value)
 
 
+LARGEST = torch.finfo(torch.float32).max
+"""What a trained number may be."""
+
 KEEPERS: dict[Range, Callable[[], nn.Module]] = {
     "not negative": Positive,
     "positive": Positive,
@@ -95,8 +98,8 @@ class Coefficients(nn.Module):
 
 
 def in_range(value: float, parameter: Parameter) -> bool:
-    """Whether a start value is finite and within the parameter's range."""
-    if not math.isfinite(value):
+    """Whether a start value is a finite float32 and within the parameter's range."""
+    if not math.isfinite(value) or abs(value) > LARGEST:
         return False
     limits = {
         "any": True,

@@ -7,6 +7,7 @@ again what it needs from the input. Measured figures: `benchmarks/activations.py
 
 import logging
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache, partial
@@ -15,7 +16,7 @@ import torch
 from torch._functorch import config as functorch
 from torch.utils.checkpoint import checkpoint
 
-from models.activations.blocked import divides, in_blocks
+from models.activations.blocked import cuts, divides, in_blocks
 from models.activations.function import HALF, Value
 
 log = logging.getLogger(__name__)
@@ -100,8 +101,12 @@ def _in_blocks(
     """Whether the function is computed block by block: where no gradient and no graph is kept."""
     if torch.compiler.is_compiling() or torch.is_grad_enabled():
         return False
-    # Channels that stand first cannot be cut, and one seed would draw the same for each block.
-    whole = getattr(value, "whole", False) or dict(fixed).get("dim", 1) == 0 or "seed" in learned
+    told = dict(fixed)
+    # One seed would draw the same for each block.
+    whole = getattr(value, "whole", False) or "seed" in learned
+    # Groups of channels have an axis more than features, of which `Joined` has thought.
+    if "dim" in told and not hasattr(value, "whole"):
+        whole = whole or not cuts(int(told["dim"]), features.ndim)
     return not whole and divides(features, learned)
 
 
@@ -128,12 +133,17 @@ def forget_kernels() -> None:
 @lru_cache(maxsize=8)
 def _compiler_works(device: str) -> bool:
     """Whether torch can compile for a device here; tries it once, and says so where it cannot."""
+    # In a thread, which knows of no transform, checkpoint or mode that the caller may be in.
+    with ThreadPoolExecutor(1) as fresh:
+        return fresh.submit(_try_compiler, device).result()
+
+
+def _try_compiler(device: str) -> bool:
     # It tells of a missing CUDA toolkit, which nobody has asked for.
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     try:
-        with torch.inference_mode(False), torch.enable_grad():
-            probe = torch.ones(8, device=device, requires_grad=True)
-            torch.compile(lambda x: x.sin() + 1)(probe).sum().backward()
+        probe = torch.ones(8, device=device, requires_grad=True)
+        torch.compile(lambda x: x.sin() + 1)(probe).sum().backward()
     # Whatever is missing (a C++ compiler, Triton, a header) the plain form computes the same.
     except Exception as err:  # noqa: BLE001
         reason = str(err).strip().splitlines()[0][:160] if str(err).strip() else type(err).__name__

@@ -11,6 +11,7 @@ from typing import ClassVar, Protocol, cast
 
 import torch
 
+from models.activations.blocked import cuts
 from models.activations.coefficients import Coefficients
 from models.activations.fused import evaluate, pays
 from models.activations.joining import DUPLICATE, Join, Number
@@ -26,6 +27,8 @@ class OfGroups:
     """
 
     join: Join
+    whole: bool = False
+    """Whether groups or their members stand where blocks are cut."""
     widens: ClassVar[bool] = True
 
     def __call__(
@@ -43,6 +46,8 @@ class OfPlanes:
 
     join: Join
     widens: ClassVar[bool] = True
+    whole: ClassVar[bool] = True
+    """The planes stand first, where images are cut."""
 
     def __call__(
         self, planes: torch.Tensor, *, dim: int, k: int = 2, how: str = DUPLICATE, **given: Number
@@ -91,7 +96,8 @@ class Joined(Pointwise):
             learned = (
                 {} if self.coefficients is None else self._learned(self.coefficients, features)
             )
-            return evaluate(OfGroups(self.join), self.fixed, groups, learned)
+            value = OfGroups(self.join, whole=not cuts(self.dim, features.ndim))
+            return evaluate(value, self.fixed, groups, learned)
         planes = cast(torch.Tensor, Sorted.apply(last, self.k, self.join.adjacent))
         learned = {} if self.coefficients is None else self.coefficients(last, dim=-1)
         return evaluate(OfPlanes(self.join), self.fixed, planes, learned).movedim(-1, self.dim)
