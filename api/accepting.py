@@ -53,9 +53,11 @@ def accept(service: Service, asked: Asked) -> Job:
     the files of this one are deleted. The caller deletes the folder if anything is raised.
 
     Raises:
-        ServiceError: If there is no scene, a file is refused, or a limit is reached.
+        ServiceError: If there is no scene, a file is refused, a limit is reached, or the service
+            is about to end.
         ConfigError: If an option is wrong.
     """
+    service.inspecting.require_open()
     folder = service.folders.job(asked.job_id)
     fields = dict(asked.received.fields)
     uploads = read_uploads(fields.pop(UPLOADS, []))
@@ -75,6 +77,8 @@ def accept(service: Service, asked: Asked) -> Job:
     _inspect(service, folder)
     options = read_options(fields, folder, service.folders.models_of(asked.owner))
     check_chips(folder, options, service.settings)
+    # The last moment at which an end of the service can be answered without a job being made.
+    service.inspecting.require_open()
     job = service.jobs.create(
         NewJob(
             id=asked.job_id,
@@ -84,7 +88,8 @@ def accept(service: Service, asked: Asked) -> Job:
             inputs=inputs,
             idempotency_key=asked.idempotency_key,
             request_sha256=request_sha256,
-        )
+        ),
+        max_jobs=service.settings.max_jobs,
     )
     for upload_id in (one for ids in uploads.values() for one in ids):
         service.uploads.take(upload_id, job.id)
@@ -107,15 +112,16 @@ def announce(service: Service, job_id: str) -> None:
         logger.warning("job %s is kept, but the queue does not answer", job_id)
 
 
+def delete_unless_kept(service: Service, job_id: str) -> None:
+    """Delete the files of a request that was refused; those of a job that was made stay."""
+    if service.jobs.is_kept(job_id):
+        return
+    service.folders.job(job_id).delete()
+
+
 def require_turn(service: Service, owner: str) -> None:
     """Raise ServiceError 429 where a caller has as many jobs that wait or run as it may."""
-    most = service.settings.max_jobs
-    if len(service.jobs.waiting(owner)) >= most:
-        raise ServiceError(
-            429,
-            f"{most} jobs wait or run already (max_jobs): wait until one has ended",
-            {"Retry-After": "30"},
-        )
+    service.jobs.require_turn(owner, max_jobs=service.settings.max_jobs)
 
 
 def _announced(
@@ -168,4 +174,4 @@ def _link_uploads(
 def _inspect(service: Service, folder: JobFolder) -> None:
     for role in ROLES:
         for path in folder.files(role):
-            inspect_upload(path, role, service.settings)
+            inspect_upload(path, role, service.settings, service.inspecting.closing)

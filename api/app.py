@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from threading import Event
 
 from fastapi import APIRouter, FastAPI
 
@@ -14,8 +13,10 @@ from api.folders import ServiceFolders
 from api.guard import REFUSALS
 from api.headers import SafeHeaders
 from api.hosts import KnownHosts
+from api.inspecting import Inspecting
 from api.limits import Limiter
 from api.logs import RequestLog
+from api.methods import HeadAsGet
 from api.metrics import Metrics
 from api.predictions import Predictions
 from api.problems import handle_problems
@@ -98,6 +99,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
         metrics=Metrics(database),
         predictions=Predictions(settings),
         explaining=Explaining(),
+        inspecting=Inspecting(),
     )
 
     @asynccontextmanager
@@ -112,7 +114,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
         title="damagenet", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None
     )
     app.state.service = service
-    app.state.closing = Event()
+    app.state.closing = service.inspecting.closing
     handle_problems(app)
     _protect(app, service)
     for router in ROUTERS:
@@ -126,6 +128,7 @@ def _protect(app: FastAPI, service: Service) -> None:
     """Put around an application what every request passes; the last one is the outermost."""
     if not service.settings.require_keys:
         app.add_middleware(KnownHosts, allowed=service.settings.allowed_hosts)
+    app.add_middleware(HeadAsGet)
     app.add_middleware(LimitedBodies, max_upload_bytes=service.settings.max_upload_bytes)
     app.add_middleware(SafeHeaders)
     app.add_middleware(RequestLog, watch=service.metrics.count)

@@ -13,6 +13,9 @@ from damagenet.errors import SceneError
 from data_prep.north_up import north_up
 from data_prep.opening import gdal_session, open_raster
 
+MOST_STEPS = 10**9
+"""Cells of a row or column that are told apart; a division may also come out as infinite."""
+
 
 def check_chips(folder: JobFolder, options: Mapping[str, Any], settings: ServiceSettings) -> None:
     """Refuse an assessment whose scenes would be cut into more cells than the service takes.
@@ -49,6 +52,12 @@ def _cells(path: Path, stride: float | None, pixel_size: float | None) -> int:
             width_m, height_m = dataset.width * across_m, dataset.height * down_m
     except SceneError:
         return 0
-    columns = ceil(float(width_m) / (stride or ground.width_m))
-    rows = ceil(float(height_m) / (stride or ground.height_m))
+    columns = _steps(float(width_m), stride or ground.width_m)
+    rows = _steps(float(height_m), stride or ground.height_m)
     return columns * rows
+
+
+def _steps(length_m: float, step_m: float) -> int:
+    """Return how many steps cover a length; `MOST_STEPS` for all numbers beyond."""
+    steps = length_m / step_m
+    return ceil(steps) if steps < MOST_STEPS else MOST_STEPS

@@ -126,9 +126,12 @@ def receive_inputs(inputs: dict[str, Any], folder: JobFolder, host: str) -> Rece
 
 
 def _upload_id(name: str, href: object, host: str) -> str:
-    address = urlsplit(str(href))
-    found = UPLOAD_PATH.fullmatch(address.path)
-    ours = not address.netloc or address.netloc.lower() == host.lower()
+    try:
+        address = urlsplit(str(href))
+        found = UPLOAD_PATH.fullmatch(address.path)
+    except ValueError:  # no address at all
+        found = None
+    ours = found and (not address.netloc or address.netloc.lower() == host.lower())
     if found is None or not ours or address.scheme not in ("", "http", "https"):
         raise ServiceError(
             400,

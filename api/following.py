@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from api.accepting import announce, new_job_id, request_hash, require_turn
+from api.accepting import announce, delete_unless_kept, new_job_id, request_hash, require_turn
 from api.again import ROLES, changed_options, copy_inputs, copy_labels, same_units
 from api.chip_limit import check_chips
 from api.folders import JobFolder, Role
@@ -102,7 +102,8 @@ class Follow:
                 inputs=inputs,
                 idempotency_key=self.wish.idempotency_key,
                 request_sha256=self.request_sha256,
-            )
+            ),
+            max_jobs=self.service.settings.max_jobs,
         )
         announce(self.service, job.id)
         return job
@@ -139,10 +140,12 @@ def follow(
     if known is not None:
         return known, False
     require_turn(service, source.owner)
+    if not new.before.root.is_dir():  # its row is on the way out, or somebody tidied up by hand
+        raise not_found("assessment")
     try:
         return make(new), True
     except BaseException as err:
-        new.folder.delete()
+        delete_unless_kept(service, new.id)
         if isinstance(err, FileNotFoundError):  # deleted while its files were linked
             raise not_found("assessment") from err
         raise

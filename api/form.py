@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from difflib import get_close_matches
+from math import isfinite
 from pathlib import Path
 from typing import Any, get_args
 
@@ -76,7 +77,11 @@ def read_options(
         check_options(options, read_card(model_folder(options.bundle, models)))
     except (BundleError, ConfigError) as err:
         raise type(err)(folder.public(str(err))) from None
-    return options.model_dump(mode="json", include=set(given))
+    asked = options.model_dump(mode="json", include=set(given))
+    for name, value in asked.items():
+        if isinstance(value, float) and not isfinite(value):
+            raise ConfigError(f"options: {name} must be a finite number, got {value}")
+    return asked
 
 
 def asked_model(options: Mapping[str, Any], inputs: Mapping[str, Any]) -> str:
@@ -111,7 +116,7 @@ def read_uploads(texts: list[str]) -> dict[Role, list[str]]:
         return {}
     try:
         loaded = json.loads(texts[0])
-    except ValueError:
+    except (ValueError, RecursionError):
         loaded = None
     if len(texts) > 1 or not isinstance(loaded, dict) or loaded.keys() - set(get_args(Role)):
         raise ServiceError(422, f"uploads cannot be read: {UPLOADS_HELP}")

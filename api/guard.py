@@ -82,6 +82,20 @@ async def optional_caller(
     return found
 
 
+async def still_allowed(request: Request) -> bool:
+    """Return whether what a request showed still opens the service: no longer once it is revoked.
+
+    For answers that last; the database is asked every few seconds only.
+    """
+    bearer, header, cookie = await _BEARER(request), await _HEADER(request), await _COOKIE(request)
+    try:
+        await _find(request, bearer.credentials if bearer else header, cookie)
+    except ServiceError as err:
+        # One who asks too often is not one whose key has ended.
+        return err.status != 401
+    return True
+
+
 async def _find(request: Request, key: str | None, cookie: str | None) -> Caller:
     service = service_of(request)
     if key is not None:
@@ -136,7 +150,7 @@ def refuse_other_sites(request: Request, *, strict: bool) -> None:
     site = request.headers.get("sec-fetch-site")
     if origin is not None:
         # A proxy may have taken TLS off, so that only host and port can be compared.
-        allowed = urlsplit(origin).netloc.lower() == request.headers.get("host", "").lower()
+        allowed = _host_of(origin) == request.headers.get("host", "").lower()
     else:
         allowed = site in ("same-origin", "none") if site else not strict
     if not allowed:
@@ -144,6 +158,14 @@ def refuse_other_sites(request: Request, *, strict: bool) -> None:
             403,
             "this request did not come from the service's own page: open that, or send an API key",
         )
+
+
+def _host_of(origin: str) -> str | None:
+    """Return host and port of an address in lower case; None for what is no address."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return None
 
 
 def is_loopback(host: str) -> bool:

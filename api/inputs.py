@@ -33,9 +33,18 @@ def link_input(folder: JobFolder, role: Role, source: Path, name: str) -> Path:
     try:
         path.hardlink_to(source)
     except OSError:
-        # A file system without links: the file is there twice until the upload is deleted.
-        shutil.copyfile(source, path)
+        _copy(source, path, name)
     return path
+
+
+def _copy(source: Path, path: Path, name: str) -> None:
+    """Copy where the file system has no links: the file is there twice until its upload goes."""
+    try:
+        shutil.copyfile(source, path)
+    except FileNotFoundError:
+        raise ServiceError(
+            409, f"what was sent as {name!r} in parts is gone: send the file again"
+        ) from None
 
 
 def as_role(name: str) -> Role:

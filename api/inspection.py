@@ -3,6 +3,7 @@
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import Literal
 
 from api.folders import Role
@@ -58,7 +59,9 @@ USES: dict[Role, tuple[str, ...]] = {
 """What each role takes."""
 
 
-def inspect_upload(path: Path, role: Role, settings: ServiceSettings) -> Path:
+def inspect_upload(
+    path: Path, role: Role, settings: ServiceSettings, closing: Event | None = None
+) -> Path:
     """Look into a file that was sent, without decoding its pixels, and return the file to use.
 
     A zipped vector set is replaced by a file that holds nothing else: `NAME.shp.zip`, or the one
@@ -68,23 +71,27 @@ def inspect_upload(path: Path, role: Role, settings: ServiceSettings) -> Path:
         path: The file, under its cleaned name (`api.names.clean_name`).
         role: What it is for.
         settings: Limits of the service.
+        closing: Set when the service ends, with which looking into the file ends too.
 
     Raises:
         ServiceError: 413 where a limit is passed, 422 where the file is of a kind that is not
-            taken or is damaged. The sentence names the file but no folder.
+            taken or is damaged, 503 where the service ends. The sentence names the file but no
+            folder.
     """
+    closing = closing or Event()
     try:
         kind = _kind(path, role)
         if kind.use == "image":
             inspect_image(path, kind.name, settings)
         elif kind.use == "vectors":
-            inspect_vectors(path, kind.name, settings)
+            inspect_vectors(path, kind.name, settings, closing)
         else:
             path = rezip(path, settings)
             shapefile = path.name.endswith(".shp.zip")
-            inspect_vectors(path, SHAPEFILE if shapefile else _kind(path, role).name, settings)
+            name = SHAPEFILE if shapefile else _kind(path, role).name
+            inspect_vectors(path, name, settings, closing)
     except ServiceError as err:
-        raise ServiceError(err.status, _public(err, path)) from err
+        raise ServiceError(err.status, _public(err, path), err.headers) from err
     except DamageNetError as err:
         raise ServiceError(422, _public(err, path)) from err
     return path

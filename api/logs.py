@@ -13,6 +13,8 @@ from uuid import uuid4
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.methods import method_of
+
 logger = logging.getLogger(__name__)
 
 REQUEST_ID = "X-Request-ID"
@@ -59,7 +61,7 @@ class RequestLog:
         finally:
             seconds = time.perf_counter() - begun
             route = route_of(scope)
-            self._watch(scope["method"], route, status, seconds)
+            self._watch(method_of(scope), route, status, seconds)
             logger.info("request", extra={"fields": _fields(scope, route, status, seconds)})
 
 
@@ -84,7 +86,7 @@ def _fields(scope: Scope, route: str, status: int, seconds: float) -> dict[str, 
     state = scope["state"]
     return {
         "request_id": state["request_id"],
-        "method": scope["method"],
+        "method": method_of(scope),
         "route": route,
         "status": status,
         "ms": round(1000 * seconds, 1),

@@ -4,6 +4,7 @@ import hashlib
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, BinaryIO
 
 from fastapi import Request
@@ -14,6 +15,7 @@ from starlette.requests import ClientDisconnect
 
 from api.folders import JobFolder, Role
 from api.inputs import as_role, new_input
+from api.inspecting import require_open
 from api.problems import ServiceError
 from api.schemas import SentFile
 
@@ -24,6 +26,8 @@ CHUNK_BYTES = 2**20
 """Bytes that are gathered before they are written."""
 FIELD_BYTES = 2**16
 """Longest text field."""
+TEXT_BYTES = 2**20
+"""All text fields of one form with their names, which are held in memory."""
 MOST_PARTS = 4_096
 
 
@@ -40,27 +44,31 @@ class Received:
     files: dict[Role, list[SentFile]]
 
 
-async def receive_form(request: Request, folder: JobFolder, *, max_bytes: int) -> Received:
+async def receive_form(
+    request: Request, folder: JobFolder, *, max_bytes: int, closing: Event
+) -> Received:
     """Write the files of a request into a job's inputs and return them with the text fields.
 
     Args:
         request: Its body is a multipart form.
         folder: Of the job; made. The caller deletes it if anything is raised.
         max_bytes: Bytes of the whole request.
+        closing: Set when the service ends.
 
     Raises:
         ServiceError: 413 beyond a limit, 415 for another content type, 422 for a broken form or
-            a file that cannot be taken.
+            a file that cannot be taken, 503 where the service ends.
     """
     boundary = _boundary(request)
     announced = request.headers.get("content-length", "0")
     if announced.isdigit() and int(announced) > max_bytes:
         raise _too_large(max_bytes)
     form = _Form(folder=folder)
-    parser = MultipartParser(boundary, form.callbacks())
     received, waiting = 0, bytearray()
     try:
+        parser = MultipartParser(boundary, form.callbacks())
         async for chunk in request.stream():
+            require_open(closing)
             received += len(chunk)
             if received > max_bytes:
                 raise _too_large(max_bytes)
@@ -104,6 +112,7 @@ class _Form:
     ended: bool = False
     part: _Part = field(default_factory=_Part)
     parts: int = 0
+    text_bytes: int = 0
     header: tuple[bytearray, bytearray] = field(default_factory=lambda: (bytearray(), bytearray()))
 
     def callbacks(self) -> "MultipartCallbacks":
@@ -137,6 +146,7 @@ class _Form:
         _, options = parse_options_header(disposition)
         self.part.name = options.get(b"name", b"").decode("utf-8")
         if b"filename" not in options:
+            self.spend(len(self.part.name))
             return
         sent = options[b"filename"].decode("utf-8")
         if not sent:
@@ -154,9 +164,18 @@ class _Form:
             part.size += len(piece)
             return
         part.text += piece
+        self.spend(len(piece))
         if len(part.text) > FIELD_BYTES:
             raise ServiceError(
                 413, f"field {part.name[:80]!r} is longer than {FIELD_BYTES} bytes: shorten it"
+            )
+
+    def spend(self, length: int) -> None:
+        """Count what is held in memory; raise ServiceError 413 beyond the limit."""
+        self.text_bytes += length
+        if self.text_bytes > TEXT_BYTES:
+            raise ServiceError(
+                413, f"the texts of the form are longer than {TEXT_BYTES} bytes: shorten them"
             )
 
     def end_part(self) -> None:

@@ -1,6 +1,7 @@
 """What went wrong, as `application/problem+json` (RFC 9457): one table from error to status."""
 
 import errno
+import logging
 from http import HTTPStatus
 from typing import Any
 
@@ -8,9 +9,11 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError, TimeoutError
 from starlette.exceptions import HTTPException
 
 from api.headers import safe_headers
+from api.methods import allowed_at
 from damagenet.errors import (
     BundleError,
     ConfigError,
@@ -22,6 +25,8 @@ from damagenet.errors import (
     OutputError,
     SceneError,
 )
+
+logger = logging.getLogger(__name__)
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Numbers of the system's errors where there is no room for what is written."""
@@ -99,7 +104,11 @@ def handle_problems(app: FastAPI) -> None:
     def answer(request: Request, error: HTTPException) -> JSONResponse:
         title = HTTPStatus(error.status_code).phrase
         problem = Problem(title=title, status=error.status_code, detail=str(error.detail))
-        return respond(problem, request, dict(error.headers or {}))
+        headers = dict(error.headers or {})
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            # Each method of an address is a route, and the first one knows of no other.
+            headers["Allow"] = allowed_at(request.scope)
+        return respond(problem, request, headers)
 
     @app.exception_handler(OSError)
     def say_what_is_full(request: Request, error: OSError) -> JSONResponse:
@@ -108,6 +117,15 @@ def handle_problems(app: FastAPI) -> None:
         detail = "the service's disk is full: ask whoever runs it for room, then send it again"
         problem = Problem(title=HTTPStatus(507).phrase, status=507, detail=detail)
         return respond(problem, request)
+
+    for kind in (OperationalError, InterfaceError, TimeoutError):
+
+        @app.exception_handler(kind)
+        def say_what_is_away(request: Request, error: SQLAlchemyError) -> JSONResponse:
+            logger.warning("the database does not answer: %s", error)
+            detail = "the service's database does not answer: try again later"
+            problem = Problem(title=HTTPStatus(503).phrase, status=503, detail=detail)
+            return respond(problem, request, {"Retry-After": "5"})
 
     @app.exception_handler(Exception)
     def fail(request: Request, error: Exception) -> JSONResponse:
@@ -124,7 +142,10 @@ def respond(
     problem: Problem, request: Request, headers: dict[str, str] | None = None
 ) -> JSONResponse:
     """Return a problem as a response that names the request."""
-    named = problem.model_copy(update={"instance": getattr(request.state, "request_id", None)})
+    # A caller may send half a character, and a sentence names it.
+    detail = problem.detail.encode(errors="backslashreplace").decode()
+    instance = getattr(request.state, "request_id", None)
+    named = problem.model_copy(update={"detail": detail, "instance": instance})
     content = named.model_dump(exclude_none=True)
     return JSONResponse(content, status_code=problem.status, media_type=MEDIA_TYPE, headers=headers)
 

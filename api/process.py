@@ -37,6 +37,7 @@ OUTPUTS: dict[str, str] = {
     "damage.parquet": "The same as GeoParquet.",
     "damage.csv": "The same as a table without geometries.",
     "damage.tif": "P(damaged) as a cloud-optimised GeoTIFF; one for each scene.",
+    "damage.qml": "Its colours in QGIS; one for each scene.",
     "report.html": "What came out, for people; one for each scene.",
     "summary.json": "What came out, for programs; one for each scene.",
     "run.json": "What the run was made of.",

@@ -1,12 +1,12 @@
 """Files of results that callers may have, by the names that addresses end with."""
 
-import re
 from pathlib import Path
 from uuid import uuid4
 
 from fastapi import Request
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import Response
 
+from api.byte_ranges import ByteRanges, RangedFile, read_ranges
 from api.folders import JobFolder
 from api.problems import ServiceError, not_found
 
@@ -26,8 +26,6 @@ MEDIA_TYPES: dict[str, str] = {
 WITH_PATHS = {"report.html", "run.json", "summary.json"}
 """Files that name the places of what was sent; callers get them with names alone."""
 
-RANGE = re.compile(r"bytes=(\s*\d*-\d*\s*,?)+")
-
 
 def present(folder: Path) -> list[str]:
     """Return the names of the files that a folder of results has, in the order of the table."""
@@ -45,18 +43,18 @@ def file_response(request: Request, folder: JobFolder, path: Path) -> Response:
     Raises:
         ServiceError: 404 if it was deleted, 416 if the range lies outside.
     """
-    if path.name in WITH_PATHS:
-        path = _public_copy(folder, path)
     try:
         stat = path.stat()
+        if path.name in WITH_PATHS:
+            path = _public_copy(folder, path)
+            stat = path.stat()
     except FileNotFoundError:
         raise not_found(f"file {path.name!r}") from None
     tag = f'"{stat.st_size:x}-{stat.st_mtime_ns:x}"'
     headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
-    if _known(request.headers.get("if-none-match"), tag):
+    if is_known(request.headers.get("if-none-match"), tag):
         return Response(status_code=304, headers=headers)
-    _check_range(request, stat.st_size)
-    return FileResponse(
+    response = RangedFile(
         path,
         headers=headers,
         media_type=MEDIA_TYPES[path.name],
@@ -64,35 +62,53 @@ def file_response(request: Request, folder: JobFolder, path: Path) -> Response:
         stat_result=stat,
         content_disposition_type="inline" if path.suffix == ".html" else "attachment",
     )
+    current = (tag, response.headers["last-modified"])
+    response.ranges = _wanted_ranges(request, stat.st_size, current)
+    return response
 
 
-def _known(tags: str | None, tag: str) -> bool:
-    """Return whether a file has one of the tags of `If-None-Match`, compared weakly (RFC 9110)."""
+def is_known(tags: str | None, tag: str) -> bool:
+    """Return whether a caller has one of the tags of `If-None-Match`, compared weakly (RFC 9110).
+
+    Args:
+        tags: The header, if it was sent.
+        tag: Of the answer as it is now.
+    """
     if tags is None:
         return False
     return tags.strip() == "*" or tag in [one.strip().removeprefix("W/") for one in tags.split(",")]
 
 
-def _check_range(request: Request, size: int) -> None:
+def _wanted_ranges(request: Request, size: int, current: tuple[str, str]) -> ByteRanges | None:
+    """Return the ranges to send; None for the whole file.
+
+    Args:
+        request: With `Range` and `If-Range`, which hold for GET alone.
+        size: Bytes of the file.
+        current: Tag and date, one of which `If-Range` must name.
+    """
     wanted = request.headers.get("range")
-    if wanted is None:
-        return
-    ends = {"Content-Range": f"bytes */{size}"}
-    if not RANGE.fullmatch(wanted.strip()):
+    if wanted is None or request.method != "GET":
+        return None
+    if request.headers.get("if-range", current[0]) not in current:
+        return None
+    ranges = read_ranges(wanted, size)
+    if ranges is not None and not ranges.kept:
         raise ServiceError(
-            416, f"range {wanted[:80]!r} cannot be read: write bytes=FIRST-LAST", ends
+            416,
+            f"range {wanted[:80]!r} has nothing of the file's {size} bytes: write bytes=FIRST-LAST",
+            {"Content-Range": f"bytes */{size}"},
         )
-    for first, last in re.findall(r"(\d*)-(\d*)", wanted):
-        outside = int(first) >= size if first else not last or int(last) == 0
-        if outside or (first and last and int(first) > int(last)):
-            raise ServiceError(416, f"range {wanted[:80]!r} lies outside of {size} bytes", ends)
+    return ranges
 
 
 def _public_copy(folder: JobFolder, path: Path) -> Path:
     """Return a copy of a file of results in which the server's paths are names."""
     copy = folder.root / "public" / path.relative_to(folder.results)
     if not copy.exists():
-        copy.parent.mkdir(parents=True, exist_ok=True)
+        # One by one from the job's folder on: one that was deleted must not come back.
+        for place in (folder.root / "public", copy.parent):
+            place.mkdir(exist_ok=True)
         partial = copy.with_name(f"{copy.name}.{uuid4().hex}")
         partial.write_text(folder.public(path.read_text(encoding="utf-8")), encoding="utf-8")
         partial.replace(copy)

@@ -7,6 +7,7 @@ from fastapi import Request
 from api.atlas import Atlas
 from api.explaining import Explaining
 from api.folders import ServiceFolders
+from api.inspecting import Inspecting
 from api.limits import Limiter
 from api.metrics import Metrics
 from api.predictions import Predictions
@@ -34,6 +35,7 @@ class Service:
     metrics: Metrics
     predictions: Predictions
     explaining: Explaining
+    inspecting: Inspecting
 
 
 def service_of(request: Request) -> Service:

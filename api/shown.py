@@ -15,6 +15,9 @@ from api.store.tables import FAILED, SUCCESSFUL, WAITING, Job
 JobId = Annotated[str, Path(pattern=f"^{ID.pattern}$", description="Id of the assessment.")]
 Reader = Annotated[Caller, Depends(caller("read"))]
 
+COLLECTIONS = "/collections/"
+"""How addresses of collections begin: these are finished assessments only."""
+
 
 def found_job(request: Request, job_id: JobId, reader: Reader) -> Job:
     """Return a job of the caller; raise ServiceError 404 for any other."""
@@ -25,10 +28,11 @@ def shown_map(request: Request, job: Annotated[Job, Depends(found_job)]) -> Show
     """Return the map of a job of the caller.
 
     Raises:
-        ServiceError: 404 if there is none, 409 while it is not finished.
+        ServiceError: 404 if there is none, 409 while it is not finished; as a collection it is not
+            there until then.
     """
     service = service_of(request)
-    if job.status in WAITING:
+    if job.status in WAITING and not request.scope["route"].path.startswith(COLLECTIONS):
         raise ServiceError(409, "this assessment is not finished: its map comes with the results")
     shown = service.atlas.find(service.folders.job(job.id)) if job.status == SUCCESSFUL else None
     if shown is None:

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from threading import Event
 from uuid import uuid4
 
 from api.folders import JobFolder, ServiceFolders
@@ -88,11 +89,11 @@ async def place_for_areas(folders: ServiceFolders, name: str) -> AsyncIterator[P
         shutil.rmtree(place, ignore_errors=True)
 
 
-def inspected_areas(path: Path, settings: ServiceSettings) -> Path:
-    """Return the file of areas to use; raise ServiceError 413 or 422 as `inspect_upload` does."""
+def inspected_areas(path: Path, settings: ServiceSettings, closing: Event) -> Path:
+    """Return the file of areas to use; raise ServiceError as `inspect_upload` does."""
     if not path.exists() or not path.stat().st_size:
         raise ServiceError(422, "no areas were sent: send a file of polygons as the body")
-    return inspect_upload(path, "buildings", settings)
+    return inspect_upload(path, "buildings", settings, closing)
 
 
 def _public(sentence: str, folder: JobFolder, areas: Path | None) -> str:

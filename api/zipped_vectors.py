@@ -5,6 +5,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader, FileIO
 from pathlib import Path, PurePosixPath
 from typing import IO, BinaryIO
 
@@ -13,6 +14,8 @@ from api.problems import ServiceError
 from api.settings import ServiceSettings
 
 MAX_ENTRIES = 100
+MAX_DIRECTORY_BYTES = 2**20
+"""Bytes of the list of entries, which is read at once; 100 entries take about 10,000."""
 MAX_RATIO = 200
 """Bytes unpacked for each byte packed; real shapefiles reach about 20."""
 SMALL_BYTES = 2**20
@@ -44,7 +47,7 @@ def rezip(path: Path, settings: ServiceSettings) -> Path:
         ServiceError: 413 for too many entries or bytes, 422 for anything but one vector set.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
+        with _Cautious(FileIO(path)) as file, zipfile.ZipFile(file) as archive:
             entries = _files(archive, path)
             found = _shapefile(entries, path) or _single(entries, path)
             budget = _Budget(path, settings.max_vector_bytes)
@@ -56,6 +59,25 @@ def rezip(path: Path, settings: ServiceSettings) -> Path:
     if target != path:
         path.unlink()
     return target
+
+
+class _Cautious(BufferedReader):
+    """An archive of which no large piece is ever read at once.
+
+    The record at an archive's end says how large the list of entries is, which is then read in
+    one piece and turned into objects, before anybody can count them.
+    """
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read bytes; raise ServiceError 413 for more than a list of entries may have."""
+        if size is not None and size > MAX_DIRECTORY_BYTES:
+            name = Path(str(self.name)).name
+            raise ServiceError(
+                413,
+                f"{name} lists its entries in {size:,} bytes, more than {MAX_DIRECTORY_BYTES:,}, "
+                f"and may have {MAX_ENTRIES} entries: zip one set",
+            )
+        return super().read(size)
 
 
 def _files(archive: zipfile.ZipFile, path: Path) -> list[zipfile.ZipInfo]:

@@ -144,6 +144,12 @@ def test_the_composed_commands_serve_and_work(postgres_url, scene, tmp_path):
             assert ended(client, job)["status"] == "successful"
 
 
+def test_the_composed_services_have_limits_of_memory_and_time_to_end():
+    services = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))["services"]
+    for name in ("api", "worker"):
+        assert (services[name]["mem_limit"], services[name]["stop_grace_period"]) == ("12g", "30s")
+
+
 def test_the_image_runs_as_nobody_special_and_tells_its_health():
     lines = (ROOT / "Dockerfile").read_text(encoding="utf-8").splitlines()
     last = lines[max(n for n, line in enumerate(lines) if line.startswith("FROM ")) :]

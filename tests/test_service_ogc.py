@@ -14,8 +14,10 @@ from api.app import create_app
 from api.execution import MOST_BYTES
 from api.folders import Role
 from api.form import NOT_OFFERED
+from api.result_files import MEDIA_TYPES
 from api.routes.page import is_built
 from api.settings import ServiceSettings
+from api.store.jobs import NewJob
 from damagenet.options import AssessOptions
 
 EXCEPTION = "http://www.opengis.net/def/exceptions/ogcapi-processes-1/1.0"
@@ -103,6 +105,15 @@ def test_a_collection_is_a_finished_job(client, job):
     assert client.get("/collections/nonsense").status_code == 400
 
 
+def test_an_assessment_is_no_collection_before_it_is_finished(app, client):
+    new = NewJob(process="assess", owner="local", options={}, inputs={})
+    job = app.state.service.jobs.create(new).id
+    for path in (f"/collections/{job}", f"/collections/{job}/items"):
+        assert client.get(path).status_code == 404
+    assert client.get(f"/v1/assessments/{job}/items").status_code == 409
+    client.delete(f"/jobs/{job}")
+
+
 def test_collections_come_page_by_page_without_unfinished_jobs(client, app, job, scene):
     waiting = execute(client, {"inputs": {"image": in_base64(scene)}}).json()["jobID"]
     found, address = [], "/collections?limit=1"
@@ -160,6 +171,7 @@ def test_the_process_is_described_from_the_options(client):
     assert inputs["min_valid"]["schema"]["maximum"] == 1
     assert not [one for one in inputs.values() if "--" in one["description"]]
     assert told["outputs"]["damage.geojson"]["schema"]["contentMediaType"] == "application/geo+json"
+    assert set(told["outputs"]) == set(MEDIA_TYPES)
     summary = client.get("/processes").json()["processes"][0]
     assert summary == {key: told[key] for key in summary}
 

@@ -1,11 +1,14 @@
 """Files of results over HTTP: ranges, tags, HEAD, and no more than callers may have."""
 
+import shutil
+import time
 from collections.abc import Iterator
 
 import pytest
 from fastapi.testclient import TestClient
 from service import LAPTOP, client_of
 
+from api.byte_ranges import ByteRanges, read_ranges
 from api.store.jobs import NewJob
 
 CSV = b"unit_id,label\n" + b"".join(b"house-%d,damaged\n" % number for number in range(100))
@@ -67,14 +70,68 @@ def test_a_tag_saves_the_second_transfer_and_guards_a_range(client, results):
     assert client.get(f"{results}/damage.csv", headers=valid).status_code == 206
 
 
-@pytest.mark.parametrize(
-    "wanted", ["bytes=99999-", "bytes=5-2", "bytes=-0", "lines=1-2", "bytes=a-b"]
+NOTHING = (
+    "bytes=99999-",
+    "bytes=5-2",
+    "bytes=-0",
+    "bytes=a-b",
+    "bytes=-",
+    "bytes=",
+    "bytes=9999-,x",
 )
+
+
+@pytest.mark.parametrize("wanted", NOTHING)
 def test_a_range_that_is_not_there_is_a_problem(client, results, wanted):
     answer = client.get(f"{results}/damage.csv", headers={"Range": wanted})
     assert answer.status_code == 416
     assert answer.headers["content-range"] == f"bytes */{len(CSV)}"
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    ("headers", "kept"),
+    [
+        ({"Range": "lines=1-2"}, None),
+        ({"Range": "bytes"}, None),
+        ({"Range": "bytes=" + ",".join(["0-0"] * 101)}, None),
+        ({"Range": "bytes=9999-", "If-Range": '"old"'}, None),
+        ({"Range": "Bytes = 0-9"}, slice(0, 10)),
+        ({"Range": "bytes=0-9,9999-10000"}, slice(0, 10)),
+        ({"Range": "bytes=x, ,10-19"}, slice(10, 20)),
+        ({"Range": "bytes=0-9999"}, slice(None)),
+        ({"Range": "bytes=-9999"}, slice(None)),
+        ({"Range": "bytes=5-" + "9" * 60}, slice(5, None)),
+        ({"Range": "bytes=0-4,5-9,2-7"}, slice(0, 10)),
+    ],
+)
+def test_a_range_is_ignored_or_cut_as_its_standard_says(client, results, headers, kept):
+    answer = client.get(f"{results}/damage.csv", headers=headers)
+    assert answer.status_code == (200 if kept is None else 206)
+    assert answer.content == (CSV if kept is None else CSV[kept])
+
+
+def test_ranges_that_lie_apart_come_as_parts(client, results):
+    answer = client.get(f"{results}/damage.csv", headers={"Range": "bytes=0-3,9999-,10-13"})
+    assert answer.status_code == 206
+    assert answer.headers["content-type"].startswith("multipart/byteranges")
+    assert CSV[0:4] in answer.content
+    assert CSV[10:14] in answer.content
+    assert answer.content.count(b"Content-Range") == 2
+
+
+def test_head_knows_no_ranges(client, results):
+    for wanted in ("bytes=0-9", "bytes=9999-"):
+        head = client.head(f"{results}/damage.csv", headers={"Range": wanted})
+        assert (head.status_code, head.headers["content-length"]) == (200, str(len(CSV)))
+
+
+def test_a_range_made_to_take_for_ever_is_read_at_once():
+    begun = time.process_time()
+    assert read_ranges("bytes=" + "-11" * 20_000 + "x", 100) == ByteRanges(kept=())
+    assert read_ranges("bytes=" + "1" * 60_000 + "-", 100) == ByteRanges(kept=())
+    assert read_ranges("bytes=" + "0-0," * 15_000, 100) is None
+    assert time.process_time() - begun < 1
 
 
 def test_one_scenes_files_stand_for_the_run_where_it_has_none(client, results):
@@ -114,3 +171,20 @@ def test_every_listed_file_is_there(client, results):
         answer = client.get(link["href"])
         assert answer.status_code == 200
         assert answer.headers["content-type"].startswith(link["type"])
+
+
+@pytest.mark.parametrize("name", ["damage.csv", "run.json", "scenes/scene/report.html"])
+def test_files_that_are_gone_are_not_found_and_do_not_come_back(client, results, name):
+    folder = client.app.state.service.folders.job(results.split("/")[3])
+    away = folder.root.with_name("away")
+    folder.root.rename(away)
+    try:
+        answer = client.get(f"{results}/{name}")
+        assert (answer.status_code, answer.headers["content-type"]) == (
+            404,
+            "application/problem+json",
+        )
+        assert not folder.root.exists()
+    finally:
+        shutil.rmtree(folder.root, ignore_errors=True)
+        away.rename(folder.root)

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from api.accepting import Asked, accept, new_job_id
+from api.accepting import Asked, accept, delete_unless_kept, new_job_id
 from api.callers import Caller
 from api.examples import ACCEPTED_JOB, DISMISSED_JOB, RUNNING_JOB, example
 from api.form import form_schema
@@ -60,7 +60,7 @@ def request_body() -> dict[str, Any]:
     "",
     status_code=201,
     summary="Assess scenes",
-    responses=ACCEPTED | EARLIER | problems(400, 404, 409, 413, 415, 422, 429),
+    responses=ACCEPTED | EARLIER | problems(400, 404, 409, 413, 415, 422, 429, 503),
     openapi_extra=request_body(),
 )
 async def create_assessment(
@@ -78,16 +78,21 @@ async def create_assessment(
     job_id = new_job_id()
     folder = service.folders.job(job_id)
     try:
-        received = await receive_form(request, folder, max_bytes=service.settings.max_upload_bytes)
+        received = await receive_form(
+            request,
+            folder,
+            max_bytes=service.settings.max_upload_bytes,
+            closing=service.inspecting.closing,
+        )
         asked = Asked(
             job_id=job_id,
             owner=caller.owner,
             received=received,
             idempotency_key=idempotency_key,
         )
-        job = await run_in_threadpool(accept, service, asked)
+        job = await service.inspecting.run(lambda: accept(service, asked))
     except BaseException:
-        await run_in_threadpool(folder.delete)
+        await run_in_threadpool(delete_unless_kept, service, job_id)
         raise
     return accepted(response, job, new=job.id == job_id)
 
@@ -147,11 +152,12 @@ def delete_assessment(request: Request, caller: Writer, job_id: JobId) -> JobSta
     service = service_of(request)
     before = service.jobs.get(job_id, caller.owner)
     job = service.jobs.dismiss(job_id, caller.owner)
-    service.folders.job(job_id).delete()
     stopped = before.status in WAITING and job.status == DISMISSED
     if not stopped:
         service.jobs.remove(job_id, caller.owner)
         job.status = DISMISSED
+    # Files without a row are cleared by a worker; a row without files would be in the way.
+    service.folders.job(job_id).delete()
     return job_status(job)
 
 

@@ -3,13 +3,14 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from threading import Event
 from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
+from api.guard import still_allowed
 from api.problems import ServiceError, problems
 from api.routes import service_of
 from api.routes.assessments import JobId, Reader
@@ -42,12 +43,12 @@ STREAM: dict[int | str, dict[str, Any]] = {
 async def follow_assessment(request: Request, caller: Reader, job_id: JobId) -> StreamingResponse:
     """Send the status now and whenever it changes, until the job has ended.
 
-    Where the service itself ends before, the stream ends too: ask again.
+    Where the service itself or your key ends before, the stream ends too: ask again.
     """
     service = service_of(request)
     first = await run_in_threadpool(_status, service, job_id, caller.owner)
     return StreamingResponse(
-        _events(service, first, caller.owner, request.app.state.closing),
+        _events(request, first, caller.owner),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
     )
@@ -57,17 +58,17 @@ def _status(service: Service, job_id: str, owner: str) -> JobStatus:
     return job_status(service.jobs.get(job_id, owner))
 
 
-async def _events(
-    service: Service, status: JobStatus, owner: str, closing: Event
-) -> AsyncIterator[str]:
+async def _events(request: Request, status: JobStatus, owner: str) -> AsyncIterator[str]:
     yield _event(status)
-    said = time.monotonic()
-    while status.status in WAITING and not closing.is_set():
+    service, said = service_of(request), time.monotonic()
+    while status.status in WAITING and not service.inspecting.closing.is_set():
         await asyncio.sleep(LOOK_S)
         try:
+            if not await still_allowed(request):
+                return
             found = await run_in_threadpool(_status, service, status.jobID, owner)
-        except ServiceError:
-            # Deleted while somebody looked on.
+        except (ServiceError, SQLAlchemyError):
+            # Deleted while somebody looked on, or nobody can tell: the caller may ask again.
             return
         if found != status:
             status, said = found, time.monotonic()

@@ -12,6 +12,7 @@ from api.features import Features
 from api.item_page import ItemAddress, every_text, item_text, page_text
 from api.ogc import GEOJSON, OgcRoute, base_of
 from api.problems import problems
+from api.result_files import is_known
 from api.routes import service_of
 from api.shown import Shown
 
@@ -126,7 +127,7 @@ async def units(request: Request, shown: Shown) -> Response:
     """
     tag = f'"units-{shown.version:x}"'
     headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
-    if tag in request.headers.get("if-none-match", ""):
+    if is_known(request.headers.get("if-none-match"), tag):
         return Response(status_code=304, headers=headers)
     features = await _features(request, shown)
     return StreamingResponse(every_text(features), media_type=GEOJSON, headers=headers)

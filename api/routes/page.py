@@ -70,8 +70,13 @@ def page_file(name: str = "") -> Response:
     """
     if not is_built():
         return HTMLResponse(NOT_BUILT, status_code=503, headers={"Cache-Control": ASK_AGAIN})
-    path = (DIST / (name or INDEX)).resolve()
-    if not path.is_relative_to(DIST) or not path.is_file():
+    path = DIST / (name or INDEX)
+    try:
+        path = path.resolve()
+        found = path.is_relative_to(DIST) and path.is_file()
+    except (OSError, ValueError):  # no name of a file: too long, or with a NUL
+        found = False
+    if not found:
         raise not_found("file of the page")
     lasting = path.parent == DIST / "assets"
     headers = {

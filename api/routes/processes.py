@@ -4,9 +4,8 @@ from typing import Annotated, Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
-from starlette.concurrency import run_in_threadpool
 
-from api.accepting import Asked, accept, new_job_id
+from api.accepting import Asked, accept, delete_unless_kept, new_job_id
 from api.callers import Caller
 from api.execution import read_body, read_outputs, read_wanted, receive_inputs
 from api.guard import caller
@@ -74,7 +73,7 @@ def process(request: Request, process_id: str) -> ProcessDescription:
     response_model_exclude_none=True,
     status_code=201,
     summary="Ask for an assessment",
-    responses=problems(400, 404, 409, 413, 422, 429),
+    responses=problems(400, 404, 409, 413, 422, 429, 503),
     openapi_extra={"requestBody": {"required": True, "content": {JSON: {"schema": EXECUTE}}}},
 )
 async def execute(
@@ -90,7 +89,8 @@ async def execute(
     """
     _check_process(process_id)
     body = await read_body(request)
-    job = await run_in_threadpool(_accepted, request, writer.owner, body)
+    inspecting = service_of(request).inspecting
+    job = await inspecting.run(lambda: _accepted(request, writer.owner, body))
     response.headers["Location"] = f"{base_of(request)}/jobs/{job.id}"
     if "respond-async" in prefer.lower():
         response.headers["Preference-Applied"] = "respond-async"
@@ -176,7 +176,7 @@ def _accepted(request: Request, owner: str, body: dict[str, Any]) -> Job:
         wanted.keep(folder)
         return accept(service, Asked(job_id=job_id, owner=owner, received=received))
     except BaseException:
-        folder.delete()
+        delete_unless_kept(service, job_id)
         raise
 
 

@@ -39,7 +39,7 @@ def get_totals(request: Request, caller: Reader, job_id: JobId) -> AssessmentTot
 @router.post(
     "/{job_id}/totals",
     summary="Totals of areas",
-    responses=problems(400, 404, 409, 413, 422),
+    responses=problems(400, 404, 409, 413, 422, 503),
     openapi_extra=AREAS,
 )
 async def post_totals(
@@ -63,7 +63,9 @@ async def post_totals(
     folder, most = service.folders.job(job.id), service.settings.max_upload_bytes
     async with place_for_areas(service.folders, name) as path:
         await append(path, _parts(request), first=0, bytes_total=most)
-        areas = await run_in_threadpool(inspected_areas, path, service.settings)
+        areas = await service.inspecting.run(
+            lambda: inspected_areas(path, service.settings, service.inspecting.closing)
+        )
         return await run_in_threadpool(
             count_totals, folder, job.id, areas, area_id_field=area_id_field, share=share
         )

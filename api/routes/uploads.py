@@ -131,8 +131,8 @@ def delete_upload(request: Request, caller: Writer, upload_id: UploadId) -> None
     """Delete a file; assessments that were made of it keep theirs."""
     service = service_of(request)
     service.uploads.get(upload_id, caller.owner)
-    service.folders.upload(upload_id).unlink(missing_ok=True)
     service.uploads.remove(upload_id)
+    service.folders.upload(upload_id).unlink(missing_ok=True)
 
 
 def _open_upload(request: Request, caller: Caller, upload_id: str) -> Upload:

@@ -3,6 +3,7 @@
 import base64
 import datetime as dt
 
+from api.folders import ID
 from api.problems import ServiceError
 from api.store.database import utc
 from api.store.tables import Job
@@ -19,6 +20,8 @@ def place_of(cursor: str) -> tuple[dt.datetime, str]:
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
         moment, job_id = base64.urlsafe_b64decode(padded).decode().split(" ")
+        if not ID.fullmatch(job_id):
+            raise ValueError("no id")
         return dt.datetime.fromisoformat(moment), job_id
     except ValueError as err:
         raise ServiceError(

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
@@ -15,6 +15,8 @@ from damagenet.errors import ConfigError
 
 BUSY_S = 30.0
 """How long SQLite waits for another process that writes."""
+TABLES_LOCK = 0x64616D616765
+"""Name of the lock of PostgreSQL under which tables are made."""
 
 
 class Database:
@@ -30,7 +32,7 @@ class Database:
     def __init__(self, address: str) -> None:
         try:
             self.engine = _engine(address)
-            Table.metadata.create_all(self.engine)
+            _make_tables(self.engine)
         except (ArgumentError, ImportError) as err:
             raise ConfigError(
                 "DAMAGENET_DATABASE_URL is no address of a database: "
@@ -52,6 +54,14 @@ class Database:
     def close(self) -> None:
         """Give the connections back."""
         self.engine.dispose()
+
+
+def _make_tables(engine: Engine) -> None:
+    """Make the tables that are missing; of processes that start together one after the other."""
+    with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": TABLES_LOCK})
+        Table.metadata.create_all(connection)
 
 
 def now() -> dt.datetime:

@@ -7,16 +7,16 @@ that one whose lease went to another can change nothing any more, and a job ends
 import datetime as dt
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import CursorResult, Update, delete, func, select, tuple_, update
+from sqlalchemy import Update, delete, func, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
 
-from api.problems import Problem, ServiceError, not_found
+from api.problems import Problem, ServiceError
 from api.store.cursors import cursor_at, place_of
 from api.store.database import Database, now
+from api.store.job_rows import changed, ended, held, owned, put_back, require_id, require_turn
 from api.store.tables import (
     ACCEPTED,
     DISMISSED,
@@ -66,11 +66,16 @@ class JobStore:
 
     database: Database
 
-    def create(self, new: NewJob) -> Job:
+    def create(self, new: NewJob, *, max_jobs: int | None = None) -> Job:
         """Keep a new job as accepted.
 
+        Args:
+            new: The job.
+            max_jobs: How many jobs of its owner may wait or run; None for any number.
+
         Raises:
-            ServiceError: If a job with its idempotency key exists: ask `by_request` before.
+            ServiceError: 409 if a job with its idempotency key exists: ask `by_request` before;
+                429 if its owner has as many as it may.
         """
         moment = now()
         job = Job(
@@ -88,6 +93,8 @@ class JobStore:
         )
         try:
             with self.database.transaction() as session:
+                if max_jobs is not None:
+                    require_turn(session, new.owner, max_jobs)
                 session.add(job)
         except IntegrityError as err:
             # Two requests with one key at the same time: the first one made the job.
@@ -117,8 +124,9 @@ class JobStore:
 
     def get(self, job_id: str, owner: str) -> Job:
         """Return a job of this caller; raise ServiceError 404 for any other."""
+        require_id(job_id)
         with self.database.transaction() as session:
-            return _owned(session, job_id, owner)
+            return owned(session, job_id, owner)
 
     def page(
         self, owner: str, *, limit: int, cursor: str | None = None, status: str | None = None
@@ -151,22 +159,34 @@ class JobStore:
         with self.database.transaction() as session:
             return list(session.scalars(chosen))
 
+    def require_turn(self, owner: str, *, max_jobs: int) -> None:
+        """Raise ServiceError 429 where a caller has as many jobs that wait or run as it may."""
+        with self.database.transaction() as session:
+            require_turn(session, owner, max_jobs)
+
+    def is_kept(self, job_id: str) -> bool:
+        """Return whether there is a job of an id, whatever became of it."""
+        with self.database.transaction() as session:
+            return session.scalar(select(Job.id).where(Job.id == job_id)) is not None
+
     def dismiss(self, job_id: str, owner: str) -> Job:
         """Stop a job that waits or runs; one that has ended stays as it is.
 
         Raises:
             ServiceError: 404 if it is not there, or another caller's.
         """
+        require_id(job_id)
         with self.database.transaction() as session:
-            _owned(session, job_id, owner)
+            owned(session, job_id, owner)
             stopped = update(Job).where(Job.id == job_id, Job.status.in_(WAITING))
-            session.execute(stopped.values(status=DISMISSED, **_ended()))
+            session.execute(stopped.values(status=DISMISSED, **ended()))
         return self.get(job_id, owner)
 
     def remove(self, job_id: str, owner: str) -> None:
         """Forget a job that has ended; raise ServiceError 404 if it is not there."""
+        require_id(job_id)
         with self.database.transaction() as session:
-            job = _owned(session, job_id, owner)
+            job = owned(session, job_id, owner)
             # Now, and not when the session thinks fit: the job must not go first.
             session.execute(delete(Upload).where(Upload.job == job_id))
             session.delete(job)
@@ -184,15 +204,15 @@ class JobStore:
             "lease_until": moment + dt.timedelta(seconds=lease_s),
         }
         with self.database.transaction() as session:
-            if not _changed(session, taken.values(**values)):
+            if not changed(session, taken.values(**values)):
                 return None
             return session.get(Job, job_id)
 
     def holds(self, job_id: str, worker: str) -> bool:
         """Return whether a worker still has a job: not dismissed, nor gone to another."""
-        held = select(Job.id).where(*_held(job_id, worker))
+        mine = select(Job.id).where(*held(job_id, worker))
         with self.database.transaction() as session:
-            return session.scalar(held) is not None
+            return session.scalar(mine) is not None
 
     def is_wanted(self, job_id: str) -> bool:
         """Return whether anybody still wants a job: it is there and was not dismissed."""
@@ -206,18 +226,18 @@ class JobStore:
         values = {"updated": moment, "lease_until": moment + dt.timedelta(seconds=lease_s)}
         if progress is not None:
             values["progress"] = dict(progress)  # type: ignore[assignment]  # a JSON column
-        return self._end(update(Job).where(*_held(job_id, worker)).values(**values))
+        return self._end(update(Job).where(*held(job_id, worker)).values(**values))
 
     def succeed(self, job_id: str, worker: str, result: Mapping[str, Any]) -> bool:
         """End a job well; False where the worker lost it, and nothing was changed."""
-        done = update(Job).where(*_held(job_id, worker))
-        return self._end(done.values(status=SUCCESSFUL, result=dict(result), **_ended()))
+        done = update(Job).where(*held(job_id, worker))
+        return self._end(done.values(status=SUCCESSFUL, result=dict(result), **ended()))
 
     def fail(self, job_id: str, worker: str, problem: Problem) -> bool:
         """End a job badly; False where the worker lost it, and nothing was changed."""
-        failed = update(Job).where(*_held(job_id, worker))
+        failed = update(Job).where(*held(job_id, worker))
         return self._end(
-            failed.values(status=FAILED, problem=problem.model_dump(exclude_none=True), **_ended())
+            failed.values(status=FAILED, problem=problem.model_dump(exclude_none=True), **ended())
         )
 
     def give_back(self, job_id: str, worker: str, *, counted: bool, max_attempts: int) -> bool:
@@ -230,18 +250,18 @@ class JobStore:
             max_attempts: How often a job may be begun.
         """
         with self.database.transaction() as session:
-            job = session.scalar(select(Job).where(*_held(job_id, worker)))
+            job = session.scalar(select(Job).where(*held(job_id, worker)))
             if job is None:
                 return False
             job.attempts -= not counted
-            return _put_back(session, job, max_attempts)
+            return put_back(session, job, max_attempts)
 
     def put_back_expired(self, *, max_attempts: int) -> list[str]:
         """Put back the jobs whose workers give no sign of life; return those to be done again."""
         expired = select(Job).where(Job.status == RUNNING, Job.lease_until < now())
         with self.database.transaction() as session:
             jobs = list(session.scalars(expired))
-            return [job.id for job in jobs if _put_back(session, job, max_attempts)]
+            return [job.id for job in jobs if put_back(session, job, max_attempts)]
 
     def accepted(self, *, limit: int) -> list[str]:
         """Return the jobs that wait for a worker, the oldest first."""
@@ -257,43 +277,4 @@ class JobStore:
 
     def _end(self, change: Update) -> bool:
         with self.database.transaction() as session:
-            return _changed(session, change)
-
-
-def _owned(session: Session, job_id: str, owner: str) -> Job:
-    job = session.scalar(select(Job).where(Job.id == job_id, Job.owner == owner))
-    if job is None:
-        raise not_found("assessment")
-    return job
-
-
-def _held(job_id: str, worker: str) -> tuple[Any, ...]:
-    return Job.id == job_id, Job.status == RUNNING, Job.worker == worker
-
-
-def _changed(session: Session, change: Update) -> bool:
-    # The ORM's answer to an UPDATE is a cursor's, which its signature does not say.
-    return cast("CursorResult[Any]", session.execute(change)).rowcount == 1
-
-
-def _ended() -> dict[str, Any]:
-    return {"finished": now(), "updated": now(), "worker": None, "lease_until": None}
-
-
-def _put_back(session: Session, job: Job, max_attempts: int) -> bool:
-    """Put one running job back; False where it failed, or somebody else was faster."""
-    held = update(Job).where(
-        Job.id == job.id, Job.status == RUNNING, Job.lease_until == job.lease_until
-    )
-    if job.attempts >= max_attempts:
-        problem = Problem(
-            title="Internal Server Error",
-            status=500,
-            detail=f"its worker ended {job.attempts} times without a word: the scene may need "
-            "more memory than there is",
-        )
-        values = {"status": FAILED, "problem": problem.model_dump(exclude_none=True)} | _ended()
-        _changed(session, held.values(**values))
-        return False
-    values = {"status": ACCEPTED, "worker": None, "lease_until": None, "updated": now()}
-    return _changed(session, held.values(attempts=job.attempts, **values))
+            return changed(session, change)

@@ -1,11 +1,13 @@
 """Files that are sent in parts: who sends what, and which job took it over."""
 
 import datetime as dt
+from collections.abc import Collection
 from dataclasses import dataclass
 from uuid import uuid4
 
 from sqlalchemy import select, update
 
+from api.folders import ID
 from api.problems import not_found
 from api.store.database import Database, now
 from api.store.tables import Upload
@@ -29,11 +31,19 @@ class UploadStore:
     def get(self, upload_id: str, owner: str) -> Upload:
         """Return an upload of this caller; raise ServiceError 404 for any other."""
         mine = select(Upload).where(Upload.id == upload_id, Upload.owner == owner)
+        # What is no id may be nothing that a database takes, such as a text with a NUL.
+        if not ID.fullmatch(upload_id):
+            raise not_found("upload")
         with self.database.transaction() as session:
             upload = session.scalar(mine)
         if upload is None:
             raise not_found("upload")
         return upload
+
+    def known(self, upload_ids: Collection[str]) -> set[str]:
+        """Return those of some ids of which there is an upload."""
+        with self.database.transaction() as session:
+            return set(session.scalars(select(Upload.id).where(Upload.id.in_(upload_ids))))
 
     def finish(self, upload_id: str, sha256: str) -> None:
         """Keep the hash of a file that is whole."""
