@@ -6,6 +6,7 @@ start: it is used to read, and appears in no sentence and no file.
 """
 
 import re
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,7 +40,8 @@ class Address:
     def __str__(self) -> str:
         """Return the address as it is written."""
         port = "" if self.port == _PORTS.get(self.scheme) else f":{self.port}"
-        return f"{self.scheme}://{self.host}{port}{self.path}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}{port}{self.path}"
 
 
 class RemotePath(PosixPath):
@@ -130,6 +132,11 @@ def remote_path(text: str) -> RemotePath:
         raise ConfigError(f"{bare} has a query (?...), which a bucket's address has not: remove it")
     if re.search(r"[\s\x00-\x1f\\]", query):
         raise ConfigError(f"the query of {bare} holds a space or a backslash: write %20 or %5C")
+    if re.search(r"""['"()]""", text):
+        raise ConfigError(
+            f"{bare} or its query holds a quote or a bracket, where a text may seem to end: write "
+            "%27, %22, %28 or %29"
+        )
     return RemotePath(str(address), query)
 
 
@@ -186,6 +193,12 @@ def without_queries(text: str) -> str:
     """Return a text in which no address shows its query or its user name."""
     text = re.sub(r"([a-zA-Z][\w+.-]+:/{1,2})[^\s/'\"?#]*@", r"\1", text)
     return re.sub(r"([a-zA-Z][\w+.-]+:/{1,2}[^\s'\"?]+)\?[^\s'\")]*", r"\1", text)
+
+
+def command_line(words: Sequence[str]) -> str:
+    """Return a command as a shell takes it, in which no address shows its query or user name."""
+    bare = [word.partition("?")[0] if is_address(word) else word for word in words]
+    return without_queries(shlex.join(bare))
 
 
 def _scene_path(path: Path) -> Path:

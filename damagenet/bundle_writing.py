@@ -49,6 +49,7 @@ def save_bundle(
 
     if folder.exists() and not (folder / CARD_FILE).exists():
         raise OutputError(f"{folder} exists and holds no bundle: choose another folder")
+    folder = folder.resolve()  # a link stays one
     partial = folder.with_name(f".{folder.name}.partial")
     try:
         shutil.rmtree(partial, ignore_errors=True)
@@ -61,11 +62,33 @@ def save_bundle(
         card = keep_neighbours(partial, card, neighbours)
         card = _with_hashes(card, partial)
         (partial / CARD_FILE).write_text(card.as_json(), encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
-        partial.rename(folder)
+        replace_folder(folder, partial)
     except OSError as err:
         raise OutputError(f"cannot write bundle {folder}: {err.strerror}") from err
     return card
+
+
+def replace_folder(folder: Path, made: Path) -> None:
+    """Put a folder that was made beside another in its place; the other goes when that is done.
+
+    Args:
+        folder: What is replaced, if it is there; no link.
+        made: What becomes it, on the same disk.
+
+    Raises:
+        OSError: If it cannot be done; both are where they were then.
+    """
+    aside = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(aside, ignore_errors=True)
+    if folder.exists():
+        folder.rename(aside)
+    try:
+        made.rename(folder)
+    except OSError:
+        if aside.exists():
+            aside.rename(folder)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def with_scores(folder: Path, scores: Sequence[Score]) -> Card:

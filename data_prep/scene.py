@@ -30,6 +30,8 @@ from data_prep.survey import decimated, decimated_size, scene_scale, valid_share
 
 COARSE_M = 3.0
 """Ground sampling above which a scene is not assessed unless forced (with 1 % to spare)."""
+FINE_M = 0.01
+"""Ground sampling below which it is not: one chip would be more pixels than fit the memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,8 +93,8 @@ class Scene:
 
         Raises:
             SceneError: If the file is not a raster that may be opened, is damaged, has too few
-                bands, has neither CRS nor a given pixel size, lies on another planet, or is
-                coarser than `COARSE_M` unless that is forced.
+                bands, has neither CRS nor a given pixel size, lies on another planet, is coarser
+                than `COARSE_M` unless that is forced, or finer than `FINE_M`.
         """
         options = options or SceneOptions()
         file = open_raster(path, options.allow_driver, options.allow_url)
@@ -109,6 +111,8 @@ class Scene:
                 scene = cls(path, file, grid, source, options)
             if scene.coarse and not options.force_coarse:
                 raise SceneError(too_coarse(scene))
+            if min(scene.pixel_m) < 0.99 * FINE_M:
+                raise SceneError(_too_fine(scene))
         except BaseException:
             file.close()
             raise
@@ -270,6 +274,13 @@ def nothing_valid(path: Path) -> str:
 
 def _metres(length_m: float) -> str:
     return f"{length_m:,.0f}" if length_m >= 100 else f"{length_m:.3g}"
+
+
+def _too_fine(scene: Scene) -> str:
+    return (
+        f"{scene.path} has pixels of {_metres(min(scene.pixel_m))} m, which no camera sees (limit "
+        f"{FINE_M:g} m): check its CRS and position or --pixel-size, or resample it"
+    )
 
 
 def too_coarse(scene: Scene) -> str:

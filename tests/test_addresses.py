@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from damagenet.addresses import (
+    command_line,
     is_allowed,
     parse_address,
     remote_path,
@@ -111,6 +112,26 @@ def test_secrets_are_cut_out_of_any_text():
     text = "damagenet assess 'https://a.org/x.tif?sig=A/B&c=d' s3:/b/k?X-Amz-Signature=A -o out?"
     assert without_queries(text) == "damagenet assess 'https://a.org/x.tif' s3:/b/k -o out?"
     assert without_queries("GET https://me:pw@a.org/x failed") == "GET https://a.org/x failed"
+
+
+def test_a_command_shows_no_secret_whatever_stands_around_it():
+    words = ["damagenet", "assess", "https://a.org/o'brien.tif?sig=SECRET", "--out", "o'k"]
+    assert (
+        command_line(words)
+        == """damagenet assess 'https://a.org/o'"'"'brien.tif' --out 'o'"'"'k'"""
+    )
+
+
+@pytest.mark.parametrize("letter", list("'\"()"))
+@pytest.mark.parametrize("place", ["https://a.org/x{}.tif", "https://a.org/x.tif?a={}&sig=SECRET"])
+def test_what_seems_to_end_an_address_is_written_in_percents(letter, place):
+    with pytest.raises(ConfigError, match="holds a quote or a bracket") as caught:
+        find_scenes([place.format(letter)])
+    assert "SECRET" not in str(caught.value)
+
+
+def test_an_address_of_numbers_keeps_its_brackets():
+    assert str(remote_path("http://[::1]:8000/x.tif")) == "http://[::1]:8000/x.tif"
 
 
 def test_the_same_address_with_two_queries_is_refused():

@@ -127,6 +127,14 @@ def test_folder_names_are_always_different_and_free(parts, ending):
     assert not set(folded) & RESERVED
 
 
+@pytest.mark.parametrize("name", ["...tif", "..tif", "....png"])
+def test_a_name_of_dots_leads_to_no_other_folder(name):
+    (found,) = folder_names([Path("/d") / name]).values()
+    assert found == "scene"
+    twice = folder_names([Path("/d/a") / name, Path("/d/b") / name]).values()
+    assert set(twice) == {"a__scene", "b__scene"}
+
+
 # ---- hashes
 
 
@@ -136,6 +144,15 @@ def test_a_lone_file_has_its_ordinary_hash_and_companions_count(tmp_path):
     alone = file_sha256(scene)
     assert alone == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     (tmp_path / "a.tif.msk").write_bytes(b"mask")
+    assert file_sha256(scene) != alone
+
+
+@pytest.mark.parametrize("name", ["a.pgw", "a.pngw", "a.PGW", "a.wld", "a.png.aux.xml"])
+def test_what_says_where_a_picture_lies_counts(tmp_path, name):
+    scene = tmp_path / "a.png"
+    scene.write_bytes(b"abc")
+    alone = file_sha256(scene)
+    (tmp_path / name).write_bytes(b"0.3")
     assert file_sha256(scene) != alone
 
 

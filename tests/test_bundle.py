@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 import damagenet.bundle as bundles
 from damagenet.bundle import file_sha256, load_bundle, read_card, shipped_bundles
-from damagenet.bundle_writing import save_bundle, with_scores
+from damagenet.bundle_writing import replace_folder, save_bundle, with_scores
 from damagenet.card import FORMAT_VERSION, Card, ChipGround, Score, TrainingTiles
 from damagenet.card import Calibration as CardCalibration
 from damagenet.errors import BundleError, OutputError
@@ -219,6 +219,25 @@ def test_a_folder_with_other_things_is_not_overwritten(tmp_path, folder):
     bundle = load_bundle(folder)
     with pytest.raises(OutputError, match="photos exists and holds no bundle"):
         save_bundle(tmp_path / "photos", bundle.card, bundle.network, MANIFEST)
+
+
+def test_a_bundle_is_replaced_behind_its_link(tmp_path, folder):
+    bundle = load_bundle(folder)
+    shutil.copytree(folder, tmp_path / "real")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    card = bundle.card.model_copy(update={"name": "newer"})
+    save_bundle(tmp_path / "link", card, bundle.network, MANIFEST)
+    assert (tmp_path / "link").is_symlink()
+    assert load_bundle(tmp_path / "real").card.name == "newer"
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_folder_that_cannot_take_the_place_leaves_the_old_one(tmp_path):
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "kept").touch()
+    with pytest.raises(OSError, match="No such file"):
+        replace_folder(tmp_path / "old", tmp_path / "missing")
+    assert [path.name for path in tmp_path.rglob("*")] == ["old", "kept"]
 
 
 def test_scores_are_added_and_replaced_and_the_weights_stay(folder):

@@ -11,6 +11,8 @@ from damagenet.cli import main
 from damagenet.config import make_settings
 from damagenet.options import AssessOptions
 
+NAME_TOO_LONG = "a" * 300
+
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory):
@@ -155,3 +157,18 @@ def test_run_json_holds_the_options_whole_and_they_read_back_equal(tmp_path, dam
     options = make_settings(AssessOptions, told)
     assert (options.format, options.min_valid) == (("csv",), 0.25)
     assert options.model_dump(mode="json") == told
+
+
+@pytest.mark.parametrize(
+    "option", ["SCENE", "--out", "--buildings", "--exclude", "--pre", "--model"]
+)
+def test_a_name_that_no_disk_takes_is_refused_in_a_sentence(tmp_path, damagenet, option):
+    scene = make_scene(tmp_path / "a.tif", columns=1, rows=1)
+    named = {"SCENE": scene, "--out": tmp_path / "out"}
+    named[option] = tmp_path / f"{NAME_TOO_LONG}.tif"
+    rest = [each for name, path in named.items() if name != "SCENE" for each in (name, path)]
+    code, _, stderr = damagenet(named["SCENE"], *rest, model=option != "--model")
+    assert code == 1
+    assert "Traceback" not in stderr
+    assert NAME_TOO_LONG in stderr
+    assert not (tmp_path / "out" / "a" / "damage.csv").exists()

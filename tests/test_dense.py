@@ -150,6 +150,10 @@ def test_shares_of_windows_are_those_that_their_pixels_have():
     mask[:] = True
     mask[0, 0] = False
     assert (grid.shares(mask, Box(2, 1, 72, 61)) == 1).all()
+    # Windows that begin inside a pixel, too.
+    tops = tuple(4 + 0.37 * step for step in range(40))
+    inside = WindowGrid(tops=tops, lefts=tuple(left + 3 for left in tops), side=32)
+    assert (inside.shares(mask, Box(2, 1, 72, 61)) == 1).all()
 
 
 def test_a_correction_finds_what_is_linear_in_the_means():

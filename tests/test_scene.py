@@ -14,6 +14,7 @@ from rasterio.windows import Window
 from rasters import UTM, noise, read_one, smooth, write_raster
 
 from damagenet.card import ChipGround
+from damagenet.errors import SceneError
 from data_prep.scene import Scene, SceneOptions
 from data_prep.windows import Grid, chip_size
 
@@ -252,6 +253,13 @@ def test_times_of_all_zones_sort_as_text_and_a_day_stays_a_day(tmp_path, written
         file.update_tags(ACQUISITIONDATETIME=written)
     with Scene.open(path) as scene:
         assert scene.acquired == said
+
+
+def test_pixels_that_no_camera_has_are_refused_before_anything_is_read(tmp_path):
+    degrees = Affine(4e-6, 0, 95.6, 0, -4e-6, 29.8)
+    path = write_raster(tmp_path / "s.tif", noise(50, 50), transform=degrees)  # degrees, as metres
+    with pytest.raises(SceneError, match=r"pixels of .* m, which no camera sees.*check its CRS"):
+        Scene.open(path)
 
 
 @pytest.mark.parametrize("angle", [30, 90])

@@ -1,13 +1,12 @@
 """`damagenet assess`: scenes to damage maps."""
 
-import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from damagenet.addresses import without_queries
+from damagenet.addresses import command_line
 from damagenet.cli.option_parameters import given_values, option_parameters, take_parameters
 from damagenet.config import make_settings, read_settings
 from damagenet.errors import ConfigError
@@ -96,7 +95,7 @@ def _assess(scenes: list[str], out: Path, options: AssessOptions, *, quiet: bool
             list(found),
             out,
             options,
-            command=without_queries(shlex.join(sys.argv)),
+            command=command_line(sys.argv),
             items=found,
             progress=progress,
         )

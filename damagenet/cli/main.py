@@ -35,6 +35,11 @@ def run() -> None:
     except DamageNetError as err:
         sys.stderr.write(f"damagenet: {err}\n")
         sys.exit(1)
+    except OSError as err:  # of a file that a person named: a folder nobody may look into, say
+        if not isinstance(err.filename, str):
+            raise
+        sys.stderr.write(f"damagenet: cannot use {err.filename}: {err.strerror}\n")
+        sys.exit(1)
     except KeyboardInterrupt:
         sys.stderr.write("damagenet: interrupted; run the same command again to continue\n")
         sys.exit(130)

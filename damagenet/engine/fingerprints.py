@@ -19,13 +19,13 @@ SIDECARS = (
 
 COMPANIONS: dict[str, tuple[str, ...]] = {
     ".shp": (".cpg", ".dbf", ".prj", ".shx"),
-    ".jpeg": (".jgw", ".prj", ".wld"),
-    ".jpg": (".jgw", ".prj", ".wld"),
-    ".png": (".pgw", ".prj", ".wld"),
-    ".tif": (".prj", ".tfw", ".wld"),
-    ".tiff": (".prj", ".tfw", ".wld"),
+    ".jpeg": (".jgw", ".jpegw", ".prj", ".wld"),
+    ".jpg": (".jgw", ".jpgw", ".prj", ".wld"),
+    ".png": (".pgw", ".pngw", ".prj", ".wld"),
+    ".tif": (".prj", ".tfw", ".tifw", ".wld"),
+    ".tiff": (".prj", ".tfw", ".tiffw", ".wld"),
 }
-"""Files of the same stem that belong to a file, by its ending."""
+"""Files of the same stem that belong to a file, by its ending; in small or capital letters."""
 
 
 def file_sha256(path: Path, *, error: type[DamageNetError] = SceneError) -> str:
@@ -83,7 +83,8 @@ def _belonging(path: Path) -> list[Path]:
     if path.is_dir():
         return sorted(file for file in path.rglob("*") if file.is_file())
     named = [path.with_name(path.name + ending) for ending in SIDECARS]
-    stemmed = [path.with_suffix(ending) for ending in COMPANIONS.get(path.suffix.lower(), ())]
+    endings = COMPANIONS.get(path.suffix.lower(), ())
+    stemmed = [path.with_suffix(one) for low in endings for one in (low, low.upper())]
     return [path, *(file for file in (*named, *stemmed) if file.is_file())]
 
 

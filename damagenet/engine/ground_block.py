@@ -80,9 +80,10 @@ class WindowGrid:
             return np.ones((len(self.tops), len(self.lefts)))
         down = _covered(np.array(self.tops) - box.top, self.side, mask.shape[0])
         across = _covered(np.array(self.lefts) - box.left, self.side, mask.shape[1])
-        # Whole pixels add up to whole numbers, so that a full window's share is 1 to the last bit.
         counts = down @ mask.astype(np.float32) @ across.T
-        return np.asarray(counts, np.float64) / self.side**2
+        # The parts of pixels that a window begins and ends in add up to 1 but for a last bit.
+        shares = np.asarray(counts, np.float64) / self.side**2
+        return np.where(shares > 1 - 1e-6, 1.0, shares)
 
 
 def read_block(sight: Sight, box: Box, chip: Window, side: int) -> GroundBlock:

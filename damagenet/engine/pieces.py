@@ -27,6 +27,10 @@ CUTTERS = 2
 """Threads that cut chips out of what one thread reads: resampling takes longer than decoding."""
 
 
+MOST_RAW_BYTES = 96 * 2**20
+"""Of the pixels and masks that a batch of chips is cut from; some batches are held at a time."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PieceMaker:
     """All that the pieces of one scene are made with; a table depends on nothing else.
@@ -92,8 +96,14 @@ class PieceMaker:
                 del begun[piece]
 
     def _batches(self, windows: Sequence[Window]) -> list[Sequence[Window]]:
-        """Cut the windows of a piece into what is looked at together: all, for a dense map."""
+        """Cut the windows of a piece into what is looked at together: all, for a dense map.
+
+        Of a drone's picture, whose chips are many pixels before they are resampled, they are few.
+        """
         size = self.predictor.batch_size if self.dense is None else max(1, len(windows))
+        if self.dense is None and windows:
+            raw = 4 * windows[0].width * windows[0].height
+            size = max(1, min(size, int(MOST_RAW_BYTES / raw)))
         return [windows[start : start + size] for start in range(0, len(windows), size)]
 
     @contextmanager

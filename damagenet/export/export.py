@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from damagenet.bundle import BUNDLE_FILES, Bundle, file_sha256, load_bundle
-from damagenet.bundle_writing import write_card
+from damagenet.bundle_writing import replace_folder, write_card
 from damagenet.card import Card, Quantized
 from damagenet.errors import BundleError, ConfigError, DamageNetError, OutputError
 from damagenet.export.quantise import MOST_LOSS, Loss, measure_loss, open_parts, quantised
@@ -165,13 +165,13 @@ def _made_whole(out: Path) -> Iterator[Path]:
     """
     if out.exists() and not (out / RECORD_FILE).is_file():
         raise OutputError(f"{out} exists and holds no export: choose another folder with --out")
+    out = out.resolve()  # a link stays one
     partial = out.with_name(f".{out.name}.partial")
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         yield partial
-        shutil.rmtree(out, ignore_errors=True)
-        partial.rename(out)
+        replace_folder(out, partial)
     except DamageNetError:
         raise
     except OSError as err:

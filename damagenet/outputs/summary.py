@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from damagenet import __version__
 from damagenet.assessment import Assessment, Counts, PreInfo, SceneInfo
 from damagenet.card import Card, Score
@@ -162,7 +160,7 @@ def with_compared(path: Path, compared: Compared) -> None:
     """
     try:
         summary = Summary.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValidationError) as err:
+    except (OSError, ValueError) as err:
         raise OutputError(f"{path} is no summary of damagenet: assess the scene again") from err
     updated = summary.model_copy(update={"compared": compared if compared.shared else None})
     with appears(path) as temporary:

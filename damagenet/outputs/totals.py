@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import ValidationError
-
 from damagenet.config import Settings
 from damagenet.errors import OutputError
 
@@ -112,7 +110,7 @@ def read_totals(folder: Path, key: str) -> Totals | None:
 def _parsed(path: Path) -> Totals:
     try:
         return Totals.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValidationError) as err:
+    except (OSError, ValueError) as err:
         raise OutputError(
             f"{path} holds no totals of damagenet: remove it, or summarise again with --overwrite"
         ) from err

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from damagenet import __version__
 from damagenet.bundle import Bundle, file_sha256, model_id
@@ -93,7 +93,7 @@ def exported_onnx(bundle: Bundle) -> Path | None:
         return None
     try:
         record = ExportRecord.model_validate_json((bundle.folder / RECORD_FILE).read_bytes())
-    except (OSError, ValidationError) as err:
+    except (OSError, ValueError) as err:
         raise BundleError(
             f"{path} has no readable {RECORD_FILE} beside it: export the model again"
         ) from err
