@@ -18,6 +18,13 @@ class SceneError(DamageNetError, OSError):
     """A scene cannot be read, or cannot be assessed as it is."""
 
 
+class UnreachableError(SceneError):
+    """A scene could not be read just now or from here: a server, a network or a worker failed.
+
+    It says nothing against the scene, so that what is finished is kept and the same run goes on.
+    """
+
+
 class FootprintError(DamageNetError, ValueError):
     """A file of buildings or of excluded areas cannot be used."""
 

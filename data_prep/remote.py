@@ -30,7 +30,7 @@ from rasterio.windows import Window
 
 from damagenet import __version__
 from damagenet.addresses import RemotePath, is_allowed, without_queries
-from damagenet.errors import SceneError
+from damagenet.errors import SceneError, UnreachableError
 from data_prep.truncation import sampled_blocks
 
 FILE_SYSTEMS = {
@@ -123,8 +123,9 @@ def look_up(path: RemotePath) -> RemoteFile | None:
     """Ask a web server for a file's first bytes; None for a bucket, which only GDAL can ask.
 
     Raises:
-        SceneError: If it is not there or not given out, if the server answers late, sends on to
-            another address or serves no ranges, or if the file is no TIFF.
+        UnreachableError: If it is not there or not given out, or if the server answers late, sends
+            on to another address or serves no ranges.
+        SceneError: If the file is empty or no TIFF.
     """
     if path.address.scheme not in ("http", "https"):
         return None
@@ -143,7 +144,7 @@ def look_up(path: RemotePath) -> RemoteFile | None:
             waited_for = f"cannot be reached ({_plain(reason)})"
         if attempt < RETRIES - 1:
             time.sleep(BACK_OFF_S * 2**attempt)
-    raise SceneError(
+    raise UnreachableError(
         f"{path}: its server {waited_for}, {RETRIES} times: check address and network, and run "
         "the same command again"
     )
@@ -176,31 +177,37 @@ def index_sha256(dataset: DatasetReader) -> str:
 
 
 def remote_fault(path: RemotePath, heard: Iterable[str]) -> str:
-    """Return what to say of an address that GDAL could not open or read on.
+    """Return what is wrong with the file at an address that GDAL could not open or read on.
 
     Where GDAL's words do not tell, a web server is asked again.
 
     Args:
         path: The address.
         heard: What GDAL said, in order.
+
+    Raises:
+        UnreachableError: If server or network may be at fault, which is all that a broken read
+            tells. What GDAL said is not shown beside it: it holds the whole address.
     """
     # GDAL writes an address whole, and also the last step of it alone.
     told = [without_queries(message.replace(f"?{path.query}", "")) for message in heard]
     every = " ".join(told)
     if re.search(r"credentials|AZURE_STORAGE_\w+|GS_\w+", every):
-        return _withheld(path, f" ({told[0]})")
+        raise UnreachableError(_withheld(path, f" ({told[0]})")) from None
     if _GONE.search(every):
-        return _missing(path)
+        raise UnreachableError(_missing(path)) from None
     if _DENIED.search(every):
-        return _withheld(path, "")
+        raise UnreachableError(_withheld(path, "")) from None
     try:
         look_up(path)
+    except UnreachableError as err:
+        raise err from None
     except SceneError as err:
         return str(err)
     reason = f" ({told[0]})" if told else ""
-    return (
+    raise UnreachableError(
         f"{path} cannot be read{reason}: check address and network, and run the same command again"
-    )
+    ) from None
 
 
 class _StayHere(HTTPRedirectHandler):
@@ -221,7 +228,7 @@ def _asked(path: RemotePath) -> RemoteFile:
     request = Request(path.secret, headers=_headers())
     with _opener().open(request, timeout=CONNECT_S) as answer:
         if answer.status != http.HTTPStatus.PARTIAL_CONTENT:
-            raise SceneError(
+            raise UnreachableError(
                 f"{path}: its server serves no ranges, so that it could only be read as a whole: "
                 "download the file"
             )
@@ -252,20 +259,22 @@ def _headers() -> dict[str, str]:
 
 
 def _refuse(path: RemotePath, err: HTTPError) -> NoReturn:
-    """Raise SceneError for an answer that asking again does not change."""
+    """Raise UnreachableError, or SceneError of an empty file: asking again changes neither."""
     if err.code in (404, 410):
-        raise SceneError(_missing(path))
+        raise UnreachableError(_missing(path))
     if err.code in (401, 403):
-        raise SceneError(_withheld(path, f" ({err.code})"))
+        raise UnreachableError(_withheld(path, f" ({err.code})"))
     if err.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
         raise SceneError(f"{path} is empty (zero bytes): upload it again")
     if 300 <= err.code < 400:
         target = without_queries(err.headers.get("Location", "nowhere"))
-        raise SceneError(
+        raise UnreachableError(
             f"{path} has moved: its server sends on to {target}, which is not followed, as it "
             "could lead off the list: name that address, and allow it with --allow-url"
         )
-    raise SceneError(f"{path}: its server answers {err.code} ({err.reason}): check the address")
+    raise UnreachableError(
+        f"{path}: its server answers {err.code} ({err.reason}): check the address"
+    )
 
 
 def _missing(path: RemotePath) -> str:

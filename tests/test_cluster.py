@@ -6,7 +6,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections import deque
+from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import rasterio
@@ -19,17 +22,25 @@ from ray.cluster_utils import Cluster
 from tiny_run import EAST, NORTH, folder_bytes, make_bundle, make_scene
 from tiny_tiles import make_tiles
 
+from damagenet.bundle import load_bundle
 from damagenet.card import ChipGround
 from damagenet.cluster.pool import Lost, Pool
+from damagenet.cluster.scenes import OpenScene, ScenesOnCluster
 from damagenet.cluster.worker import SeenFile
+from damagenet.engine.assess import begun, underway_maker
 from damagenet.engine.batch import assess_scenes
+from damagenet.engine.before import scene_options
+from damagenet.engine.inputs import Inputs
+from damagenet.engine.parts import part_bytes
 from damagenet.engine.run_record import read_record
-from damagenet.errors import ConfigError, DeviceError, SceneError
+from damagenet.engine.runner import make_predictor
+from damagenet.errors import ConfigError, DeviceError, SceneError, UnreachableError
 from damagenet.options import AssessOptions
 from damagenet.study.execute import Task, execute
 from damagenet.study.plan import Run
 from damagenet.study.rows import StudyFolder
 from damagenet.study.study import Effort, run_study
+from data_prep.scene import Scene
 
 SAME_BYTES = ("damage.geojson", "damage.parquet", "damage.csv")
 FORMATS = "csv,parquet,geojson"
@@ -273,16 +284,59 @@ def test_a_call_that_kills_its_workers_is_given_up_and_the_others_are_answered(
     assert lost.reason
 
 
+@pytest.mark.parametrize(
+    ("answer", "sentence", "left"),
+    [
+        (Lost("out of memory"), "were lost one after the other (out of memory)", 4),
+        (UnreachableError("a.tif is not there on node7"), "is not there on node7", 4),
+        (SceneError("a.tif is damaged"), "a.tif is damaged", 0),
+    ],
+)
+def test_a_call_that_is_given_up_keeps_what_other_calls_have_made(
+    tmp_path, bundle, answer, sentence, left
+):
+    path, failed = make_scene(tmp_path / "a.tif"), []
+    options = AssessOptions(model=str(bundle), format="csv")
+    model = load_bundle(str(bundle))
+    runner = SimpleNamespace(
+        scenes=[path], options=options, failed=lambda number, err, seconds: failed.append(str(err))
+    )
+    driver = ScenesOnCluster(runner, model, device="cpu")
+    opened = ExitStack()
+    scene = opened.enter_context(Scene.open(path, scene_options(options, model.card)))
+    folder = tmp_path / "out" / "a"
+    underway = opened.enter_context(
+        begun(scene, folder, options, model.card, inputs=Inputs(), progress=None)
+    )
+    maker = underway_maker(underway, make_predictor(model, options, device="cpu"), Inputs())
+    *made, last = underway.missing
+    for number in made:
+        underway.keep(number, part_bytes(maker.table(number)))
+    one = OpenScene(
+        underway=underway,
+        opened=opened,
+        unsent=deque([(last,)]),
+        missing=1,
+        file=SeenFile.of(path),
+        pre=None,
+    )
+    driver._open[1], driver._began[1] = one, 0
+    driver._take(one.share(1), answer)
+    assert sentence in failed[0]
+    assert len(list(folder.rglob("part-*.parquet"))) == left
+    assert folder.exists() == (left > 0)
+
+
 def test_a_file_that_is_another_one_on_a_worker_is_named(tmp_path):
     path = tmp_path / "a.tif"
     path.write_bytes(bytes(200_000))
     seen = SeenFile.of(path)
     seen.check()
     path.write_bytes(bytes(199_999) + b"1")
-    with pytest.raises(SceneError, match=r"a\.tif is another file on .*under the same path"):
+    with pytest.raises(UnreachableError, match=r"a\.tif is another file on .*under the same path"):
         seen.check()
     path.unlink()
-    with pytest.raises(SceneError, match=r"a\.tif is not there on .*under the same path"):
+    with pytest.raises(UnreachableError, match=r"a\.tif is not there on .*under the same path"):
         seen.check()
 
 

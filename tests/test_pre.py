@@ -258,7 +258,8 @@ def test_another_picture_before_is_another_result(tmp_path, assess):
     assert read_assessment(first.folder) == first
     moved = shutil.copy(pre, tmp_path / "elsewhere.tif")
     again = assess(post, pre=moved)
-    assert (again.key, again.pre, again.created) == (first.key, first.pre, first.created)
+    assert (again.key, again.created) == (first.key, first.created)
+    assert again.pre == first.pre.model_copy(update={"path": moved})
     other = make_scene(tmp_path / "other.tif", columns=2, rows=2, seed=2)
     with pytest.raises(OutputError, match="made with another --pre"):
         assess(post, pre=other)

@@ -20,7 +20,7 @@ from damagenet.engine.inputs import Inputs
 from damagenet.engine.run_record import versions
 from damagenet.engine.runner import Runner, make_predictor
 from damagenet.engine.underway import Underway
-from damagenet.errors import CancelledError, ConfigError, DamageNetError, SceneError
+from damagenet.errors import CancelledError, ConfigError, DamageNetError, UnreachableError
 from damagenet.inference import Predictor
 
 logger = logging.getLogger(__name__)
@@ -239,7 +239,7 @@ def _parts(share: Share, answer: Parts | Lost, scene: OpenScene) -> list[bytes]:
     """Return the parts that were answered, or raise what is wrong, in the caller's words."""
     if isinstance(answer, Lost):
         first, last = share.pieces[0], share.pieces[-1]
-        raise SceneError(
+        raise UnreachableError(
             f"{scene.underway.scene.path}: the workers that judged pieces {first} to {last} were "
             f"lost one after the other ({answer.reason}): look for a lack of memory on the nodes, "
             "then run the same again"

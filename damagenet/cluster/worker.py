@@ -23,7 +23,7 @@ from damagenet.engine.pieces import PieceMaker
 from damagenet.engine.run_record import versions
 from damagenet.engine.runner import make_predictor
 from damagenet.engine.work import BuildingWork, CellWork, Work, plan_work
-from damagenet.errors import DamageNetError, SceneError
+from damagenet.errors import DamageNetError, UnreachableError
 from damagenet.inference import Predictor
 from damagenet.options import AssessOptions
 from data_prep.pairing import Pictures, open_pre
@@ -51,21 +51,23 @@ class SeenFile:
         """Look at a file.
 
         Raises:
-            SceneError: If it cannot be read.
+            UnreachableError: If it cannot be read.
         """
         if not path.exists():
             return cls(path=path, mark="")
         return cls(path=path.absolute(), mark=_mark(path))
 
     def check(self) -> None:
-        """Raise SceneError if this machine does not see the same file."""
+        """Raise UnreachableError if this machine does not see the same file."""
         if not self.mark:
             return
         every = "every machine of the cluster must read the scenes under the same path"
         if not self.path.exists():
-            raise SceneError(f"{self.path} is not there on {socket.gethostname()}: {every}")
+            raise UnreachableError(f"{self.path} is not there on {socket.gethostname()}: {every}")
         if _mark(self.path) != self.mark:
-            raise SceneError(f"{self.path} is another file on {socket.gethostname()}: {every}")
+            raise UnreachableError(
+                f"{self.path} is another file on {socket.gethostname()}: {every}"
+            )
 
 
 Cut = tuple[GridPiece, ...] | BuildingWork
@@ -191,5 +193,5 @@ def _mark(path: Path) -> str:
             file.seek(max(0, size - ENDS))
             ends += file.read(ENDS)
     except OSError as err:
-        raise SceneError(f"cannot read {path}: {err.strerror}") from err
+        raise UnreachableError(f"cannot read {path}: {err.strerror}") from err
     return f"{size} bytes, {hashlib.sha256(ends).hexdigest()}"

@@ -7,12 +7,12 @@ and because a piece depends on scene and options alone, the rest comes out the s
 import datetime as dt
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 
 from damagenet.assessment import Assessment
 from damagenet.card import Card
-from damagenet.engine.before import Seen, find_pre, opened_pictures, scene_options
+from damagenet.engine.before import Seen, find_pre, found_again, opened_pictures, scene_options
 from damagenet.engine.dense_sample import looking_densely
 from damagenet.engine.fingerprints import scene_sha256
 from damagenet.engine.inputs import Inputs
@@ -61,6 +61,7 @@ def assess_scene(
     Raises:
         ConfigError: If the options ask for what the model cannot do.
         SceneError: If the scene cannot be read or assessed; its parts are removed.
+        UnreachableError: If it cannot be read just now; its parts stay, and the same call goes on.
         OutputError: If parts cannot be written, or other results are in the way.
         CancelledError: If `cancelled` said so; finished parts stay, and the same call goes on.
     """
@@ -87,7 +88,7 @@ def begun(
 ) -> Iterator[Underway]:
     """Plan the work on an open scene, and yield it until its parts are made.
 
-    If the block refuses the scene, its parts are removed; see `whole_or_none`.
+    If the block refuses an unfinished scene, its parts are removed; see `whole_or_none`.
 
     Raises:
         ConfigError: If the options ask for what the model cannot do.
@@ -111,9 +112,10 @@ def begun(
     placed = by_place(work, scene.reading_order)
     cut = cut_sha256(placed)
     open_parts(folder, key, cut=cut, resume=options.resume, overwrite=options.overwrite)
-    known = finished_assessment(folder)
+    known = found_again(finished_assessment(folder), pre)
     file = None if known else pre  # a finished scene needs no second picture
-    with whole_or_none(folder), opened_pictures(scene, options, card, file) as seen:
+    guard = nullcontext() if known else whole_or_none(folder)
+    with guard, opened_pictures(scene, options, card, file) as seen:
         yield Underway(
             seen=seen,
             work=work,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import hypot
 from pathlib import Path
 
-from damagenet.assessment import PreInfo, Shift
+from damagenet.assessment import Assessment, PreInfo, Shift
 from damagenet.card import Card
 from damagenet.engine.fingerprints import scene_sha256
 from damagenet.engine.scene_list import find_scenes
@@ -94,6 +94,16 @@ def find_pre(scene: Scene, options: AssessOptions) -> PreFile | None:
     return PreFile(path=path, sha256=scene_sha256(path), overlap=overlaps[path])
 
 
+def found_again(known: Assessment | None, file: PreFile | None) -> Assessment | None:
+    """Return a finished assessment with the place where its picture before was found this time.
+
+    Its key says that the picture is the same; only the file may have been moved.
+    """
+    if known is None or known.pre is None or file is None:
+        return known
+    return known.model_copy(update={"pre": known.pre.model_copy(update={"path": _kept(file)})})
+
+
 @contextmanager
 def opened_pictures(
     scene: Scene, options: AssessOptions, card: Card, file: PreFile | None
@@ -129,7 +139,7 @@ def opened_pictures(
         yield Seen(
             pictures=Pictures(scene=scene, pre=pre, shift=shift),
             pre=PreInfo(
-                path=file.path.absolute() if file.path.exists() else file.path,
+                path=_kept(file),
                 sha256=file.sha256,
                 acquired=pre.acquired,
                 bands=tuple(pre.bands),
@@ -139,6 +149,11 @@ def opened_pictures(
             ),
             warnings=_warnings(scene, pre, shift, file.overlap, card),
         )
+
+
+def _kept(file: PreFile) -> Path:
+    """Return the path under which the picture is remembered."""
+    return file.path.absolute() if file.path.exists() else file.path
 
 
 def _same_file(path: Path, other: Path) -> bool:

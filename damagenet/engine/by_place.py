@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from damagenet.assessment import DISTANCE_COLUMN, PARTS_FOLDER, ROW_COLUMN, part_path
 from damagenet.engine.parts import part_bytes, write_part
 from damagenet.engine.work import BuildingWork, Work, record_table
+from damagenet.outputs.layer import reading_part
 from damagenet.records import RECORD_FIELDS
 from data_prep.windows import Unit
 
@@ -43,7 +44,7 @@ def put_in_order(folder: Path, work: Work, placed: Work) -> None:
         placed: The same, as its pieces were made; see `work.by_place`.
 
     Raises:
-        OutputError: If a part cannot be written.
+        OutputError: If a part cannot be written, or a piece's is damaged.
     """
     if not isinstance(work, BuildingWork) or placed is work:
         return
@@ -88,7 +89,8 @@ def _gathered(made: Path, rows: Sequence[NDArray[np.int64]], first: int, last: i
     for number, there in enumerate(rows):
         if not ((there >= first) & (there <= last)).any():
             continue
-        with pq.ParquetFile(part_path(made, number)) as file:
+        path = part_path(made, number)
+        with reading_part(path), pq.ParquetFile(path) as file:
             kept = [name for name in file.schema_arrow.names if name != "geometry"]
             table = file.read(columns=kept, use_threads=False)
         row = table[ROW_COLUMN].to_numpy()

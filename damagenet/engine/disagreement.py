@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from damagenet.assessment import ROW_COLUMN, Assessment
 from damagenet.labels import Label
 from damagenet.outputs.compared import Compared, show_compared
+from damagenet.outputs.layer import reading_part
 from damagenet.outputs.summary import SUMMARY_FILE, with_compared
 
 LISTED = 50
@@ -86,7 +87,8 @@ def _compared(
 
 def _firm_parts(assessment: Assessment) -> Iterator[pd.DataFrame]:
     for path in assessment.part_paths():
-        part = pd.read_parquet(path, columns=[ROW_COLUMN, "unit_id", "label"])
+        with reading_part(path):
+            part = pd.read_parquet(path, columns=[ROW_COLUMN, "unit_id", "label"])
         yield part[part["label"].isin(list(FIRM))]
 
 

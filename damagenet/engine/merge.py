@@ -16,7 +16,7 @@ from damagenet.engine.judging import Columns, degrees
 from damagenet.engine.work import caller_columns, record_table
 from damagenet.labels import Kind, Label, Reason
 from damagenet.outputs.batches import Batch
-from damagenet.outputs.layer import VectorLayer, cannot_write
+from damagenet.outputs.layer import VectorLayer, cannot_write, reading_part
 from damagenet.outputs.writing import write_vectors
 from damagenet.records import RECORD_FIELDS
 from data_prep.footprints import Buildings
@@ -47,7 +47,7 @@ def write_merged(
         buildings: The caller's buildings; every one is answered, those outside all scenes too.
 
     Raises:
-        OutputError: If a file cannot be written.
+        OutputError: If a file cannot be written, or a part is damaged.
     """
     possible = [name for name in formats if name not in cannot_write(layer.crs, formats)]
 
@@ -70,7 +70,9 @@ def merged_cells(assessments: Sequence[Assessment], layer: VectorLayer) -> Itera
             if assessment.crs == layer.crs:
                 part = layer.read_part(path)
             else:
-                part = layer.batch(read_parquet(path))
+                with reading_part(path):
+                    records = read_parquet(path)
+                part = layer.batch(records)
             yield replace(part, table=_named(part.table, assessment.stem))
 
 
@@ -126,7 +128,8 @@ class _Cursor:
 
     def _table(self, path: Path) -> pd.DataFrame:
         # Without the geometry, which is the caller's own; decoding it takes most of the time.
-        table = pd.read_parquet(path, columns=[ROW_COLUMN, *RECORD_FIELDS])
+        with reading_part(path):
+            table = pd.read_parquet(path, columns=[ROW_COLUMN, *RECORD_FIELDS])
         return table.assign(**{SCENES_COLUMN: self._stem})
 
 

@@ -20,8 +20,8 @@ def usable_folder(out: Path) -> Iterator[None]:
     Raises:
         OutputError: If there is something else in its place, or nothing can be written there.
     """
-    made = not out.exists()
     try:
+        made = not out.exists()
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=out) as probe:
             probe.write(b"damagenet")

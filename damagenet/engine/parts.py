@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from geopandas import GeoDataFrame
-from pydantic import ValidationError
 
 from damagenet.assessment import (
     ASSESSMENT_FILE,
@@ -20,9 +20,17 @@ from damagenet.assessment import (
     part_path,
 )
 from damagenet.engine.key import AssessmentKey
-from damagenet.errors import CancelledError, DamageNetError, OutputError
+from damagenet.errors import (
+    CancelledError,
+    DamageNetError,
+    FootprintError,
+    OutputError,
+    SceneError,
+    UnreachableError,
+)
 from damagenet.labels import Label
 from damagenet.outputs.atomic import appears
+from damagenet.outputs.layer import read_schema, reading_part
 
 KEY_FILE = "key.json"
 
@@ -79,7 +87,7 @@ def read_key(folder: Path) -> AssessmentKey | None:
     try:
         text = (folder / PARTS_FOLDER / KEY_FILE).read_text(encoding="utf-8")
         return AssessmentKey.model_validate_json(text)
-    except (OSError, ValidationError):
+    except (OSError, ValueError):
         return None
 
 
@@ -97,22 +105,43 @@ def write_part(folder: Path, number: int, part: bytes) -> None:
 
 
 def missing_parts(folder: Path, pieces: int) -> tuple[int, ...]:
-    """Return the numbers of the pieces without a part; those of a cluster end in any order."""
-    return tuple(n for n in range(pieces) if not part_path(folder, n).exists())
+    """Return the numbers of the pieces without a part; those of a cluster end in any order.
+
+    A part that cannot be read, as a machine leaves it that lost its power, counts as none.
+    """
+    return tuple(n for n in range(pieces) if not _is_part(part_path(folder, n)))
+
+
+def _is_part(path: Path) -> bool:
+    try:
+        pq.read_metadata(path)
+    except (OSError, pa.ArrowException):
+        return False
+    return True
 
 
 def any_records(folder: Path, parts: int) -> bool:
-    """Return whether a scene's parts hold a record."""
-    return any(pq.read_metadata(part_path(folder, n)).num_rows for n in range(parts))
+    """Return whether a scene's parts hold a record; raise OutputError if one cannot be read."""
+    for path in (part_path(folder, number) for number in range(parts)):
+        with reading_part(path):
+            if pq.read_metadata(path).num_rows:
+                return True
+    return False
 
 
 def count_records(folder: Path, parts: int, *, units: int) -> Counts:
-    """Count the verdicts in a scene's parts, reading three columns of one part at a time."""
+    """Count the verdicts in a scene's parts, reading three columns of one part at a time.
+
+    Raises:
+        OutputError: If a part is missing or damaged.
+    """
     labels: dict[str, int] = {}
     hindrances: dict[str, int] = {}
     records = chips = 0
     for number in range(parts):
-        table = pq.read_table(part_path(folder, number), columns=["label", "reason", "chips"])
+        path = part_path(folder, number)
+        with reading_part(path):
+            table = pq.read_table(path, columns=["label", "reason", "chips"])
         label, reason = (table[name].to_numpy() for name in ("label", "reason"))
         _add(labels, label)
         _add(hindrances, reason[label == Label.NOT_JUDGED])
@@ -134,13 +163,17 @@ def mean_distance(folder: Path, parts: int) -> float | None:
 
     Returns:
         None where the model does not measure it, or nothing was judged.
+
+    Raises:
+        OutputError: If a part is missing or damaged.
     """
     total = chips = 0.0
     for number in range(parts):
         path = part_path(folder, number)
-        if DISTANCE_COLUMN not in pq.read_schema(path).names:
+        if DISTANCE_COLUMN not in read_schema(path).names:
             continue
-        table = pq.read_table(path, columns=[DISTANCE_COLUMN, "chips"])
+        with reading_part(path):
+            table = pq.read_table(path, columns=[DISTANCE_COLUMN, "chips"])
         distance, count = (table[name].to_numpy() for name in (DISTANCE_COLUMN, "chips"))
         measured = ~np.isnan(distance)
         total += float((distance * count)[measured].sum())
@@ -159,7 +192,7 @@ def read_assessment(folder: Path) -> Assessment | None:
         return None
     try:
         found = Assessment.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValidationError) as err:
+    except (OSError, ValueError) as err:
         raise OutputError(f"{path} cannot be read: assess the scene again, --overwrite") from err
     # The folder may have been moved or named another way since.
     return found.model_copy(update={"folder": folder})
@@ -202,18 +235,23 @@ def _ours(folder: Path) -> list[Path]:
 
 @contextmanager
 def whole_or_none(folder: Path) -> Iterator[None]:
-    """Leave no results in a scene's folder if the block refuses the scene.
+    """Leave no results in a scene's folder if the block finds a file that they are of to be bad.
 
-    What was finished stays where the work may go on: after an interruption, a cancel, or when the
-    disk is full.
+    What was finished stays where the work may go on: after an interruption, a cancel, when the
+    disk is full, or when a server, a network or a worker failed.
     """
     try:
         yield
     except (CancelledError, OutputError):
         raise
-    except DamageNetError:
-        clear_results(folder)
+    except DamageNetError as err:
+        if _blames_a_file(err) or not any((folder / PARTS_FOLDER).rglob("part-*.parquet")):
+            clear_results(folder)
         raise
+
+
+def _blames_a_file(err: DamageNetError) -> bool:
+    return isinstance(err, SceneError | FootprintError) and not isinstance(err, UnreachableError)
 
 
 def clear_results(folder: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from damagenet import __version__
 from damagenet.addresses import ScenePath
@@ -78,6 +78,12 @@ class Run(Settings):
     """Of these, how many are called damaged by one scene and undamaged by another."""
 
     @property
+    def complete(self) -> bool:
+        """Whether it went through all the scenes that it was given."""
+        stopped = self.options.on_error == "fail" and self.failed
+        return self.status == "finished" and not stopped
+
+    @property
     def failed(self) -> tuple[SceneRun, ...]:
         """The scenes that failed."""
         return tuple(scene for scene in self.scenes if scene.status == "failed")
@@ -98,13 +104,24 @@ class RunRecord(Settings):
         return self.model_copy(update={"runs": tuple(runs)})
 
     def folders(self) -> dict[Path, str]:
-        """Return the folder name of every scene that a run has assessed, by resolved path."""
-        return {
+        """Return the folder name of every scene that a run has assessed, by resolved path.
+
+        They stand as the first complete run was given them, so that nobody can tell whether it was
+        interrupted before; scenes of no complete run stand where the first one has them.
+        """
+        names = {
             scene.path: scene.folder
             for run in self.runs
             for scene in run.scenes
             if scene.status == "ok"
         }
+        places: dict[Path, tuple[int, int]] = {}
+        for complete in (True, False):
+            for number, run in enumerate(self.runs):
+                if run.complete is complete:
+                    for place, scene in enumerate(run.scenes):
+                        places.setdefault(scene.path, (number, place))
+        return {path: names[path] for path in sorted(names, key=places.__getitem__)}
 
 
 def read_record(out: Path) -> RunRecord:
@@ -118,7 +135,7 @@ def read_record(out: Path) -> RunRecord:
         return RunRecord()
     try:
         return RunRecord.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValidationError) as err:
+    except (OSError, ValueError) as err:
         raise OutputError(
             f"{path} is not a record of damagenet's runs: choose another --out"
         ) from err

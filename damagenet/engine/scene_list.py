@@ -5,6 +5,7 @@ import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 from damagenet.addresses import RemotePath, is_address, remote_path
@@ -57,7 +58,10 @@ def find_with_items(
     Raises:
         ConfigError: As `find_scenes`.
     """
-    found = [one for name in named for one in _expand(name, Path(), asset)]
+    try:
+        found = [one for name in named for one in _expand(name, Path(), asset)]
+    except OSError as err:  # a folder that may not be looked into, a name that is too long
+        raise ConfigError(f"cannot look for scenes at {err.filename}: {err.strerror}") from err
     if not found:
         raise ConfigError("no scene was named: give files, folders, globs or a list (.txt)")
     once: dict[Path, Found] = {}
@@ -74,6 +78,9 @@ def folder_names(
 ) -> dict[Path, str]:
     """Name the folder of every scene: its Item's id, its stem, or its path below the common parent.
 
+    Names are given as if none of the scenes were known, so that a run that was interrupted goes on
+    in the folders that it began.
+
     Args:
         scenes: Different files.
         known: Folder names that earlier runs gave to these or other scenes; they are kept.
@@ -81,11 +88,23 @@ def folder_names(
     """
     known = known or {}
     ids = {path: _folder_of(item.id) for path, item in (items or {}).items() if item is not None}
-    own = {scene: ids.get(scene, scene.stem) for scene in scenes}
-    names = {scene: known[scene.resolve()] for scene in scenes if scene.resolve() in known}
-    others = {name.casefold() for path, name in known.items()}
-    taken = RESERVED | others
-    waiting = [scene for scene in scenes if scene not in names]
+    own = {scene: ids.get(scene, _stem(scene)) for scene in scenes}
+    kept = {scene: known[scene.resolve()] for scene in scenes if scene.resolve() in known}
+    here = {scene.resolve() for scene in kept}
+    elsewhere = {name.casefold() for path, name in known.items() if path not in here}
+    names = _free_names(scenes, own, RESERVED | elsewhere) | kept
+    held = {name.casefold() for name in kept.values()}
+    clashing = [scene for scene in scenes if scene not in kept and names[scene].casefold() in held]
+    taken = RESERVED | elsewhere | {name.casefold() for name in names.values()}
+    return names | _numbered({scene: own[scene] for scene in clashing}, taken)
+
+
+def _free_names(
+    scenes: Sequence[Path], own: Mapping[Path, str], taken: AbstractSet[str]
+) -> dict[Path, str]:
+    """Name every scene differently and unlike what is taken, by the plainest name that is free."""
+    names: dict[Path, str] = {}
+    waiting = list(scenes)
     for attempt in (_names(own), _paths_below_parent, _paths_with_endings):
         proposed = attempt(waiting)
         counts = Counter(name.casefold() for name in proposed.values())
@@ -95,14 +114,19 @@ def folder_names(
             if counts[name.casefold()] == 1 and name.casefold() not in taken
         }
         names |= free
-        taken |= {name.casefold() for name in free.values()}
+        taken = taken | {name.casefold() for name in free.values()}
         waiting = [scene for scene in waiting if scene not in free]
     return names | _numbered({scene: own[scene] for scene in waiting}, taken)
 
 
-def _folder_of(item_id: str) -> str:
+def _stem(scene: Path) -> str:
+    """Return a scene's stem, of which `..` (of `...tif`) would lead out of the run's folder."""
+    return scene.stem if scene.stem.strip(".") else _folder_of(scene.stem, "scene")
+
+
+def _folder_of(item_id: str, empty: str = "item") -> str:
     """Return an Item's id as the name of a folder."""
-    return re.sub(r"[^\w.-]+", "_", item_id)[:100].strip("._-") or "item"
+    return re.sub(r"[^\w.-]+", "_", item_id)[:100].strip("._-") or empty
 
 
 def _same_query(first: Path, again: Path) -> None:
@@ -188,7 +212,7 @@ def _paths_below_parent(scenes: Sequence[Path]) -> dict[Path, str]:
 def _below(scene: Path, group: Sequence[Path]) -> str:
     parent = os.path.commonpath([_located(path).parent for path in group])
     relative = _located(scene).relative_to(parent).with_suffix("")
-    return "__".join(relative.parts)
+    return "__".join((*relative.parts[:-1], _stem(scene)))
 
 
 def _located(scene: Path) -> Path:

@@ -1,6 +1,7 @@
 """The layer of records: names and types of its columns, its CRS, and how parts are read."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
@@ -101,12 +102,9 @@ class VectorLayer:
         Raises:
             OutputError: If the file is missing or damaged.
         """
-        try:
-            # `pq.read_table` would take twice the time to find out that this is one small file.
-            with pq.ParquetFile(path) as file:
-                table = file.read(use_threads=False)
-        except (OSError, pa.ArrowException) as err:
-            raise _damaged(path, err) from err
+        # `pq.read_table` would take twice the time to find out that this is one small file.
+        with reading_part(path), pq.ParquetFile(path) as file:
+            table = file.read(use_threads=False)
         return Batch(
             table=conform(table, self.types),
             geometry=flat_geometries(
@@ -122,10 +120,23 @@ def read_schema(path: Path) -> pa.Schema:
     Raises:
         OutputError: If it is missing or damaged.
     """
-    try:
+    with reading_part(path):
         return pq.read_schema(path)
+
+
+@contextmanager
+def reading_part(path: Path) -> Iterator[None]:
+    """Read one part's file.
+
+    Raises:
+        OutputError: If it is missing or damaged.
+    """
+    try:
+        yield
     except (OSError, pa.ArrowException) as err:
-        raise _damaged(path, err) from err
+        raise OutputError(
+            f"cannot read the finished part {path}: {err}; assess with --no-resume"
+        ) from err
 
 
 def cannot_write(crs: str | None, formats: Sequence[str]) -> dict[str, str]:
@@ -146,7 +157,3 @@ def check_formats(crs: str | None, formats: Sequence[str]) -> None:
     """
     for why in cannot_write(crs, formats).values():
         raise OutputError(why)
-
-
-def _damaged(path: Path, err: Exception) -> OutputError:
-    return OutputError(f"cannot read the finished part {path}: {err}; assess with --no-resume")
