@@ -8,7 +8,7 @@ from torch import nn
 
 from damagenet.config import setting
 from damagenet.errors import ConfigError
-from damagenet.recipe import DEFAULT, ModelSettings
+from damagenet.recipe import DEFAULT, Choice, ModelSettings
 from models import autoinit
 from models.activations import ActivationMaker, activation_maker
 from models.architectures import ARCHITECTURES, REPLACING, Architecture, find_architecture
@@ -89,10 +89,13 @@ def outline(model: ModelSettings, *, inputs: Sequence[str] = ("post",)) -> Class
     """Return the network of a model on torch's `meta` device: names and shapes, no memory.
 
     Raises:
-        ConfigError: As `build_network`.
+        ConfigError: If a name or a parameter is unknown or out of range.
     """
+    check_model(model)
+    # What has no memory cannot be started; autoinit would measure its signals in vain.
+    plain = model.model_copy(update={"init": Choice(name=DEFAULT)})
     with torch.device("meta"):
-        return build_network(model, pixel_mean=(0, 0, 0), pixel_std=(1, 1, 1), inputs=inputs)
+        return build_network(plain, pixel_mean=(0, 0, 0), pixel_std=(1, 1, 1), inputs=inputs)
 
 
 def build_pretrained(

@@ -1,5 +1,6 @@
 """Optimisers by name, and which parameters get which learning rate and weight decay."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
@@ -69,12 +70,16 @@ def parameter_roles(network: nn.Module) -> Roles:
 
 
 def check_optimizer(choice: Choice) -> None:
-    """Raise ConfigError if the optimiser or a parameter is unknown or out of range.
+    """Raise ConfigError if the optimiser or a parameter is unknown, out of range or not finite.
 
     Names of layers are checked by `build_optimizer`, which knows the network.
     """
     more = NOISE if adds_noise(choice) else ()
     check_choice("optimizer", choice, OPTIMISERS, hidden=NOT_SETTABLE, more=more)
+    for name, value in choice.parameters.items():
+        # torch takes an infinite rate, and a momentum that is no number. A cap may be infinite.
+        if name != "max_precond" and isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(f"optimizer {choice.name!r}: {name} must be finite, got {value}")
     _make(choice, [{"params": [nn.Parameter()]}])
 
 
@@ -121,6 +126,25 @@ def build_optimizer(
     for group in optimizer.param_groups:
         group["lr"] *= group.pop(FACTOR)
     return optimizer
+
+
+def train_beside(optimizer: Optimizer, extra: nn.Module) -> None:
+    """Add what is trained beside a network, such as the decoder of a loss, to its optimiser.
+
+    Weight decay reaches kernels and matrices only, here too. Noise that is for some layers of the
+    network reaches none of it, as it is no layer of the network.
+
+    Args:
+        optimizer: Of the network; gets further groups, with its own learning rate.
+        extra: What stands beside; without parameters nothing is added.
+    """
+    roles = parameter_roles(extra)
+    chosen = isinstance(optimizer, Langevin) and not optimizer.noise.everywhere
+    quiet = {"sigma": 0.0} if chosen else {}
+    if roles.weights:
+        optimizer.add_param_group({"params": roles.weights, **quiet})
+    if others := [*roles.offsets, *roles.activations]:
+        optimizer.add_param_group({"params": others, "weight_decay": 0.0, **quiet})
 
 
 def _learning_rate_factors(network: Classifier, layer_decay: float) -> dict[int, float]:

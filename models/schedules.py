@@ -25,12 +25,26 @@ def one_cycle(
     div_factor: float = 25.0,
     final_div_factor: float = 1e4,
 ) -> LRScheduler:
-    """Rise to the learning rate over the share `warmup`, then fall (arXiv:1708.07120)."""
+    """Rise to the learning rate over the share `warmup`, then fall (arXiv:1708.07120).
+
+    It starts at the rate divided by `div_factor`, and ends at that divided by `final_div_factor`.
+
+    Raises:
+        ConfigError: If `warmup` is not within 0..1 (below 1), or a divisor is not finite and
+            above 0.
+    """
+    if not 0 <= warmup < 1:
+        raise ConfigError(
+            f"schedule parameter warmup must be within 0..1 (below 1, to fall again), got {warmup}"
+        )
+    _check_positive("div_factor", div_factor)
+    _check_positive("final_div_factor", final_div_factor)
     return OneCycleLR(
         optimizer,
         max_lr=[group["lr"] for group in optimizer.param_groups],
         total_steps=steps,
-        pct_start=warmup,
+        # A rise of one step is at its end from the start; torch would divide by zero.
+        pct_start=warmup - 1e-9 if warmup * steps == 1 else float(warmup),
         div_factor=div_factor,
         final_div_factor=final_div_factor,
         cycle_momentum=False,
@@ -43,10 +57,10 @@ def cosine(
     """Rise linearly over the share `warmup`, then fall to the share `floor` along a cosine."""
     _check_share("warmup", warmup)
     _check_share("floor", floor)
-    rising = max(1, round(warmup * steps))
+    rising = max(1, round(warmup * steps)) if warmup > 0 else 0
 
     def factor(step: int) -> float:
-        if step < rising and warmup > 0:
+        if step < rising:
             return (step + 1) / rising
         done = min(1.0, (step - rising) / max(1, steps - rising))
         return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * done))
@@ -59,6 +73,7 @@ def step(
 ) -> LRScheduler:
     """Multiply the learning rate by `gamma` each time the share `every` of the steps is done."""
     _check_share("every", every)
+    _check_gamma(gamma)
     width = max(1, round(every * steps))
     return LambdaLR(optimizer, lambda done: gamma ** (done // width))
 
@@ -67,6 +82,7 @@ def milestones(
     optimizer: Optimizer, steps: int, *, at: str | float = "0.5, 0.75", gamma: float = 0.1
 ) -> LRScheduler:
     """Multiply the learning rate by `gamma` at each of the shares of the steps named in `at`."""
+    _check_gamma(gamma)
     marks = [_share(word) * steps for word in str(at).split(",")]
     return LambdaLR(optimizer, lambda done: gamma ** sum(done >= round(mark) for mark in marks))
 
@@ -75,10 +91,9 @@ def inverse_time(optimizer: Optimizer, steps: int, *, halved: float = 0.5) -> LR
     """Divide by 1 + t / T, T the share `halved` of the steps (arXiv:2212.14718).
 
     Raises:
-        ConfigError: If `halved` is not above 0.
+        ConfigError: If `halved` is not finite and above 0.
     """
-    if halved <= 0:
-        raise ConfigError(f"schedule parameter halved must be above 0, got {halved}")
+    _check_positive("halved", halved)
     return LambdaLR(optimizer, lambda done: 1 / (1 + done / (halved * steps)))
 
 
@@ -106,13 +121,23 @@ def build_schedule(choice: Choice, optimizer: Optimizer, *, steps: int) -> LRSch
     """
     try:
         return SCHEDULES[choice.name](optimizer, steps, **choice.parameters)
-    except (KeyError, TypeError, ValueError) as err:
+    except (ArithmeticError, KeyError, TypeError, ValueError) as err:
         raise ConfigError(f"schedule {choice.name!r}: {err}") from err
 
 
 def _check_share(name: str, value: float) -> None:
     if not 0 <= value <= 1:
         raise ConfigError(f"schedule parameter {name} must be within 0..1, got {value}")
+
+
+def _check_positive(name: str, value: float) -> None:
+    if not 0 < value < math.inf:
+        raise ConfigError(f"schedule parameter {name} must be above 0 and finite, got {value}")
+
+
+def _check_gamma(gamma: float) -> None:
+    if not 0 <= gamma < math.inf:
+        raise ConfigError(f"schedule parameter gamma must be at least 0 and finite, got {gamma}")
 
 
 def _share(word: str) -> float:

@@ -21,9 +21,7 @@ METHODS = {
     "stochastic_depth": {"model": {"regulariser": "stochastic_depth"}},
     "autoinit": {"model": {"init": "autoinit"}},
     "langevin": {"training": {"optimizer": {"name": "l_adam", "sigma": 1e-4}}},
-    "layerwise_reinit": {
-        "training": {"reinit": {"name": "layerwise", "rounds": 2, "normalise": False}}
-    },
+    "layerwise_reinit": {"training": {"reinit": {"name": "layerwise", "rounds": 2}}},
     "margin": MARGIN,
 }
 # Section 11: WRN / ResNet, All-CNN, Cao CNN, S-ResNet, MoCapsNet.

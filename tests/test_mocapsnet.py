@@ -1,7 +1,9 @@
 """MoCapsNet as an architecture: its size, its head, its loss, its training."""
 
 import logging
+import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -192,6 +194,32 @@ def test_decoder_and_routing_weights_learn(bundle):
             assert not torch.equal(value, learned[name]), name
 
 
+@pytest.mark.parametrize(
+    ("optimizer", "sigma"),
+    [
+        ({"name": "adamw"}, None),
+        ({"name": "l_adam", "sigma": 1e-4}, 1e-4),
+        ({"name": "l_adam", "sigma": 1e-4, "first_fraction": 1.0}, 1e-4),
+        ({"name": "l_adam", "sigma": 1e-4, "first_fraction": 0.5}, 0.0),
+        ({"name": "l_adam", "sigma": 1e-4, "layers": "convolution"}, 0.0),
+    ],
+)
+def test_noise_for_some_layers_stays_out_of_the_decoder_and_only_its_kernels_decay(
+    optimizer, sigma
+):
+    asked = recipe(optimizer={"lr": 0.01, "weight_decay": 0.1, **optimizer})
+    module = DamageModule(network(), asked.training)
+    module.trainer = SimpleNamespace(estimated_stepping_batches=10)
+    groups = module.configure_optimizers()["optimizer"].param_groups
+    of = {id(each): group for group in groups for each in group["params"]}
+    decoder = dict(module.loss.named_parameters())
+    assert len(decoder) == 6
+    for path, parameter in decoder.items():
+        group = of[id(parameter)]
+        assert group["weight_decay"] == (0.1 if path.endswith("weight") else 0.0)
+        assert group.get("sigma") == sigma
+
+
 def test_an_interrupted_training_continues_to_the_same_weights(bundle, tmp_path, monkeypatch):
     class PowerCutError(Exception):
         pass
@@ -238,7 +266,19 @@ def test_without_a_stem_the_usual_chips_are_too_large():
     [
         ({"loss": "bce"}, "training.loss is 'bce', and model.architecture 'mocapsnet' says a"),
         ({"precision": "bf16-mixed"}, "precision is bf16-mixed, too coarse to compute"),
-        ({"loss": {"name": "margin", "reconstruction": -1}}, "must be at least 0, got -1"),
+        ({"loss": {"name": "margin", "reconstruction": -1}}, "tion must be at least 0 .*, got -1"),
+        (
+            {"loss": {"name": "margin", "reconstruction": math.nan}},
+            "reconstruction must .* got nan",
+        ),
+        (
+            {"loss": {"name": "margin", "reconstruction": math.inf}},
+            "reconstruction must .* got inf",
+        ),
+        (
+            {"reinit": {"name": "head", "every": 1}},
+            r"training\.reinit: the head of model\.architecture 'mocapsnet' is fixed",
+        ),
         ({"loss": {"name": "margin", "label_smoothing": 0.1}}, "it takes: reconstruction"),
     ],
 )

@@ -1,5 +1,7 @@
 """Networks: sizes, inputs they take and refuse, names they know."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -165,6 +167,42 @@ def test_every_schedule_keeps_the_rate_positive_and_at_most_the_given_one(name):
     assert min(found) > 0
     # One keeps the rate, and one has lowered it to a third by then.
     assert name in {"constant", "inverse_time"} or found[-1] < 0.02
+
+
+def test_a_cosine_without_warmup_starts_at_its_peak_and_takes_the_whole_way():
+    found = rates(Choice(name="cosine", parameters={"warmup": 0}), steps=8)
+    assert found == pytest.approx([0.05 * (1 + math.cos(math.pi * t / 8)) for t in range(8)])
+    rising = rates(Choice(name="cosine", parameters={"warmup": 0.25}), steps=8)
+    assert rising[:4] == pytest.approx([0.05, 0.1, 0.1, 0.05 * (1 + math.cos(math.pi / 6))])
+
+
+def test_one_cycle_may_rise_for_no_step_or_one():
+    for warmup in (0, 0.1):
+        found = rates(Choice(name="one_cycle", parameters={"warmup": warmup}), steps=10)
+        assert found[0] == max(found) == pytest.approx(0.1, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameter", "values"),
+    [
+        ("one_cycle", "div_factor", (0, -1, math.inf, math.nan)),
+        ("one_cycle", "final_div_factor", (0, -1, math.inf, math.nan)),
+        ("one_cycle", "warmup", (-0.1, 1, 1.1, math.nan)),
+        ("inverse_time", "halved", (0, -1, math.inf, math.nan)),
+        ("step", "gamma", (-0.1, math.inf, math.nan)),
+        ("milestones", "gamma", (-0.1, math.inf, math.nan)),
+    ],
+)
+def test_parameters_that_would_spoil_the_rate_are_refused_by_name(name, parameter, values):
+    for value in values:
+        choice = Choice(name=name, parameters={parameter: value})
+        with pytest.raises(ConfigError, match=rf"parameter {parameter} must be .* got {value}"):
+            check_schedule(choice)
+
+
+def test_a_number_beyond_all_floats_is_refused():
+    with pytest.raises(ConfigError, match="schedule 'one_cycle': int too large"):
+        check_schedule(Choice(name="one_cycle", parameters={"div_factor": 10**400}))
 
 
 def test_milestones_lower_the_rate_after_their_shares_of_the_steps():

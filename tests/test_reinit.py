@@ -1,5 +1,7 @@
 """Layer-wise re-initialisation: what stays, what starts anew, rounds that are interrupted."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,7 +12,7 @@ from damagenet.bundle import load_bundle
 from damagenet.config import make_settings
 from damagenet.errors import BundleError, ConfigError, EvaluationError
 from damagenet.inference import Predictor
-from damagenet.recipe import Choice, ModelSettings, Recipe
+from damagenet.recipe import Choice, ModelSettings, Recipe, find_shipped, read_recipe
 from damagenet.training.checks import check_recipe
 from damagenet.training.data import open_training_data
 from damagenet.training.head_restart import HeadRestart
@@ -323,6 +325,15 @@ def test_the_head_alone_starts_anew_also_after_an_interruption(tmp_path, monkeyp
     assert cut_one.card.weights_sha256 == whole_one.card.weights_sha256
     count = len(list(whole_one.network.parameters()))
     assert heads == [(set(), 0), ({"head.weight", "head.bias"}, count - 2)]
+
+
+def test_the_shipped_recipe_shows_a_restart_of_the_head_that_can_be_trained():
+    shipped = find_shipped(Path("layerwise_reinit"), studies=False)
+    line = next(line for line in shipped.read_text().splitlines() if "# reinit:" in line)
+    wanted = line.strip().removeprefix("# ").replace("reinit: ", "training.reinit=")
+    recipe = read_recipe(shipped, overrides=[wanted])
+    assert recipe.training.reinit.name == "head"
+    check_recipe(recipe)
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,18 @@ def test_an_interrupted_training_continues_to_the_same_weights(bundle, tmp_path,
     assert trained(tmp_path, spiking()).card.weights_sha256 == bundle.card.weights_sha256
 
 
+def test_rounds_standardise_what_enters_each_stage(tmp_path):
+    rounds = {"name": "layerwise", "rounds": 4}
+    made = trained(tmp_path, spiking(reinit=rounds, epochs=1, select_on="loss"))
+    assert made.card.standardised == {"stage1": 4, "stage2": 4, "stage3": 8}
+    stage = load_bundle(made.folder).network.features.stage3
+    entering = []
+    stage[0].register_forward_pre_hook(lambda block, given: entering.append(given[0]))
+    stage(stage.entering_mean.view(1, -1, 1, 1).expand(3, -1, 8, 8))
+    assert not entering[0].any()
+    assert not torch.equal(stage.entering_std, torch.ones(8))
+
+
 def test_a_verdict_depends_neither_on_the_other_chips_nor_on_what_was_drawn(bundle):
     chips = make_tiles().pixels[:5].transpose(0, 3, 1, 2).copy()
     card = bundle.card

@@ -1,6 +1,7 @@
 """Training: repeatable, resumable, checked before it starts, and a bundle at the end."""
 
 import json
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from damagenet.bundle import load_bundle
 from damagenet.config import make_settings
 from damagenet.errors import BundleError, ConfigError, DataError, LeakError, OutputError
 from damagenet.recipe import Choice, ModelSettings, Recipe
+from damagenet.training.checks import check_recipe
 from damagenet.training.data import open_training_data, pixel_statistics
 from damagenet.training.hardware import Hardware
 from damagenet.training.lightning_module import DamageModule
@@ -82,6 +84,39 @@ def test_an_interrupted_training_continues_to_the_same_weights(bundle, tmp_path,
             trained(tmp_path, recipe)
     assert not (tmp_path / "bundle").exists()
     assert same_weights(bundle, trained(tmp_path, recipe))
+
+
+@pytest.mark.parametrize("score", [100.0, torch.inf])
+def test_a_training_that_stopped_early_trains_no_further_when_resumed(score, tmp_path, monkeypatch):
+    class PowerCutError(Exception):
+        pass
+
+    said, patience = DamageModule.on_validation_epoch_end, 3
+    seen = []
+
+    def worse(module):
+        # Without a gain the first three epochs after the first; not finite in the second already.
+        seen.append(module.current_epoch)
+        if module.current_epoch > 0:
+            module.validation_loss.update(torch.tensor(score), weight=1000)
+        said(module)
+
+    def cut(*_, **__):
+        raise PowerCutError
+
+    recipe = make_recipe(
+        epochs=8, early_stopping={"patience": patience}, select_on="loss", average_weights=0.9
+    )
+    monkeypatch.setattr(DamageModule, "on_validation_epoch_end", worse)
+    whole = trained(tmp_path / "whole", recipe)
+    with monkeypatch.context() as patch:
+        patch.setattr("damagenet.training.train.describe_network", cut)
+        with pytest.raises(PowerCutError):
+            trained(tmp_path / "cut", recipe)
+    epochs = [0, 1] if math.isinf(score) else [*range(1 + patience)]
+    assert seen == epochs * 2
+    assert same_weights(whole, trained(tmp_path / "cut", recipe))
+    assert seen == epochs * 2
 
 
 def test_a_training_goes_on_after_its_last_epoch_also_where_none_was_better(tmp_path):
@@ -181,6 +216,18 @@ def test_a_linear_probe_trains_the_head_alone(bundle, tmp_path):
     assert "Started from other weights" in probe.card.training_tiles.split
 
 
+def test_a_linear_probe_in_steps_takes_every_tile_as_it_is(bundle):
+    values = make_recipe().model_dump()
+    values["model"]["weights"] = str(bundle.folder)
+    values["training"] = {"transfer": "linear_probe"}
+    with pytest.raises(
+        ConfigError, match=r"augmentation is 'd4' but training\.transfer is linear_p"
+    ):
+        check_recipe(make_settings(Recipe, values))
+    values["training"]["optimizer"] = "lbfgs"
+    check_recipe(make_settings(Recipe, values))
+
+
 def test_weights_of_another_architecture_are_refused(bundle, tmp_path):
     recipe = make_recipe(transfer="finetune")
     model = recipe.model.model_copy(
@@ -227,13 +274,28 @@ def test_a_folder_from_before_a_setting_existed_is_still_known(tmp_path):
             {"training": {"schedule": {"name": "cosine", "warmup": 2}}},
             r"warmup must be within 0..1",
         ),
+        (
+            {"training": {"optimizer": {"name": "adamw", "lr": math.inf}}},
+            "training.optimizer: optimizer 'adamw': lr must be finite, got inf",
+        ),
+        (
+            {"training": {"optimizer": {"name": "sgd", "momentum": math.nan}}},
+            "momentum must be finite, got nan",
+        ),
+        ({"training": {"activation_lr": math.inf}}, "training.activation_lr is inf: name a finite"),
         ({"training": {"loss": "focal"}}, "training.loss: unknown loss 'focal'; choose one of: b"),
         (
             {"training": {"loss": {"name": "bce", "smoothing": 1}}},
             "no parameter 'smoothing'; it takes: label_smoothing, positive_weight",
         ),
         ({"training": {"loss": {"name": "bce", "label_smoothing": 1}}}, "label_smoothing must be"),
-        ({"training": {"loss": {"name": "bce", "positive_weight": 0}}}, "positive_weight must be"),
+        *(
+            (
+                {"training": {"loss": {"name": "bce", "positive_weight": value}}},
+                "positive_weight must",
+            )
+            for value in (0, math.inf, math.nan)
+        ),
         ({"data": {"augmentation": "mosaic9"}}, "data.augmentation: unknown augmentation 'mosai"),
         ({"data": {"split": "publishd"}}, "data.split: unknown split 'publishd'; choose one of"),
         ({"data": {"split": "region:dallas"}}, "data.split: unknown region 'dallas'; choose one"),
@@ -245,6 +307,23 @@ def test_a_folder_from_before_a_setting_existed_is_still_known(tmp_path):
         ({"model": {"weights": "harvey"}}, "training.transfer is scratch: choose finetune"),
         ({"model": {"weights": "imagenet"}}, "no ImageNet weights for 'compact_resnet'"),
         ({"training": {"freeze_stages": 1}}, "freeze_stages is 1 but training.transfer is scratch"),
+        (
+            {
+                "model": {
+                    "architecture": {"name": "compact_resnet", "dropout": 0.2},
+                    "weights": "harvey",
+                },
+                "training": {"transfer": "finetune", "freeze_stages": 9},
+            },
+            "freeze_stages is 9, the network has 4 stages: stem, stage1, stage2, stage3",
+        ),
+        (
+            {
+                "model": {"architecture": "all_cnn", "init": "autoinit"},
+                "training": {"bn_momentum": "auto"},
+            },
+            "bn_momentum is for batch norms, of which the network has none",
+        ),
     ],
 )
 def test_a_wrong_name_is_refused_before_any_data_is_read(changes, message, tmp_path):
@@ -252,6 +331,20 @@ def test_a_wrong_name_is_refused_before_any_data_is_read(changes, message, tmp_p
     with pytest.raises(ConfigError, match=message):
         train(recipe, tmp_path / "out", progress=False)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "training",
+    [
+        {"bn_momentum": 0.05},
+        {"optimizer": {"name": "l_adam", "first_fraction": 0.5}},
+        {"reinit": {"name": "layerwise", "rounds": 2}},
+    ],
+)
+def test_what_asks_for_the_layers_of_a_network_goes_with_every_start(training):
+    for init in ("he", "autoinit"):
+        model = {"architecture": "wide_resnet", "init": init}
+        check_recipe(make_settings(Recipe, {"model": model, "training": training}))
 
 
 def test_an_output_that_is_a_file_is_refused(tmp_path):

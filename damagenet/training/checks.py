@@ -1,18 +1,20 @@
 """Whether a recipe can be trained at all: every name and value, before any data is read."""
 
 import logging
+import math
 
 from damagenet.bundle import read_card
 from damagenet.config import setting
 from damagenet.errors import ConfigError
-from damagenet.recipe import DEFAULT, Choice, ModelSettings, Recipe, TrainingSettings
-from damagenet.training.head import is_solver
+from damagenet.recipe import DEFAULT, Choice, ModelSettings, Recipe
+from damagenet.training.head import SOLVER, is_solver
 from damagenet.training.losses import build_loss
 from damagenet.training.solved import check_solved, require_tiles_alone
 from data_prep.augmentation import build_augmentation
 from data_prep.splits import check_boxes, check_split
 from models.activations import activation_maker
 from models.architectures import REPLACING, find_architecture
+from models.batch_norms import FASTEST, set_momentum
 from models.capsules.mocapsnet import steps_backwards
 from models.capsules.momentum import EXACT_GAMMA, EXACT_STEPS
 from models.compatibility import check_compatible
@@ -67,7 +69,7 @@ def check_recipe(recipe: Recipe) -> None:
         check_boxes(data.exclude_ground)
     _check_transfer(recipe)
     _check_capsules(recipe)
-    _check_noisy_layers(recipe)
+    _check_layers(recipe)
     with setting("training.reinit"):
         _check_reinit(recipe)
 
@@ -85,6 +87,17 @@ def _check_precision(recipe: Recipe) -> None:
 def _check_stepped(recipe: Recipe) -> None:
     require_tiles_alone(recipe)
     training = recipe.training
+    if training.activation_lr == math.inf:
+        raise ConfigError("training.activation_lr is inf: name a finite rate, or leave it out")
+    if training.transfer == "linear_probe" and recipe.data.augmentation.name != "none":
+        # The protocol takes the features of every tile as it is (arXiv:1805.08974). `lbfgs` is let
+        # pass on purpose: harvey_event and harvey_pair judge scenes that were rendered otherwise
+        # than the tiles, so their heads learn from rendered views.
+        raise ConfigError(
+            f"data.augmentation is {recipe.data.augmentation.name!r} but training.transfer is "
+            f"linear_probe: set it to none, or training.optimizer to {SOLVER}, which learns from "
+            "augmented views"
+        )
     if training.bn_momentum is not None and training.transfer == "linear_probe":
         raise ConfigError(
             "training.bn_momentum is without effect where training.transfer is linear_probe, in "
@@ -146,13 +159,18 @@ def _check_frozen(recipe: Recipe) -> None:
             )
 
 
-def _check_noisy_layers(recipe: Recipe) -> None:
-    """Refuse noise for layers that a network lacks, or that rest."""
+def _check_layers(recipe: Recipe) -> None:
+    """Refuse what is set for layers that a network lacks, and noise for layers that rest."""
     training = recipe.training
-    if not {"first_fraction", "layers"} & training.optimizer.parameters.keys():
+    chosen = {"first_fraction", "layers"} & training.optimizer.parameters.keys()
+    if not (chosen or training.freeze_stages or training.bn_momentum is not None):
         return
     network = outline(recipe.model)
+    if training.bn_momentum is not None:
+        set_momentum(network, FASTEST)
     freeze(network, training.freeze_stages)
+    if not chosen:
+        return
     if training.transfer == "linear_probe":
         network.features.requires_grad_(False)
     with setting("training.optimizer"):
@@ -173,10 +191,16 @@ def _check_reinit(recipe: Recipe) -> None:
         if names:
             entering_channels(network, names)
     if isinstance(plan, HeadOnly):
-        _check_head_restarts(training, plan.every)
+        _check_head_restarts(recipe, plan.every)
 
 
-def _check_head_restarts(training: TrainingSettings, every: int) -> None:
+def _check_head_restarts(recipe: Recipe, every: int) -> None:
+    architecture, training = recipe.model.architecture, recipe.training
+    if find_architecture(architecture).fix_head is not None:
+        raise ConfigError(
+            f"the head of model.architecture {architecture.name!r} is fixed, so that it cannot "
+            "start anew: leave training.reinit out"
+        )
     if training.transfer == "linear_probe":
         raise ConfigError(
             "head starts anew what alone is trained, as training.transfer is linear_probe: choose "

@@ -15,7 +15,7 @@ from damagenet.recipe import TrainingSettings
 from damagenet.training.losses import Outcome, build_loss
 from models.activations import penalty
 from models.classifier import Classifier
-from models.optimisers import build_optimizer
+from models.optimisers import build_optimizer, train_beside
 from models.schedules import build_schedule
 from models.stages import freeze
 
@@ -96,8 +96,8 @@ class DamageModule(LightningModule):
             layer_decay=self.settings.layer_decay,
             steps=steps,
         )
-        if beside := [*self.loss.parameters()] if isinstance(self.loss, nn.Module) else []:
-            optimizer.add_param_group({"params": beside})
+        if isinstance(self.loss, nn.Module):
+            train_beside(optimizer, self.loss)
         schedule = build_schedule(self.settings.schedule, optimizer, steps=steps)
         return {
             "optimizer": optimizer,

@@ -1,5 +1,6 @@
 """Losses by name."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -53,8 +54,8 @@ def bce(*, label_smoothing: float = 0.0, positive_weight: float = 1.0) -> LossFo
     """
     if not 0 <= label_smoothing < 1:
         raise ConfigError(f"label_smoothing must be within 0..1 (below 1), got {label_smoothing}")
-    if positive_weight <= 0:
-        raise ConfigError(f"positive_weight must be above 0, got {positive_weight}")
+    if not 0 < positive_weight < math.inf:
+        raise ConfigError(f"positive_weight must be above 0 and finite, got {positive_weight}")
 
     def loss(outcome: Outcome, labels: Tensor) -> Tensor:
         smooth = labels * (1 - label_smoothing) + 0.5 * label_smoothing
@@ -72,10 +73,10 @@ def margin(*, reconstruction: float = 0.0005) -> LossFor:
             draws from the capsule of the true class; 0 trains no decoder.
 
     Raises:
-        ConfigError: If it is negative.
+        ConfigError: If it is negative or not finite.
     """
-    if reconstruction < 0:
-        raise ConfigError(f"reconstruction must be at least 0, got {reconstruction}")
+    if not 0 <= reconstruction < math.inf:
+        raise ConfigError(f"reconstruction must be at least 0 and finite, got {reconstruction}")
     return partial(MarginLoss, reconstruction=reconstruction)
 
 

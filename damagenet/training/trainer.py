@@ -65,6 +65,20 @@ class StepSeed(Callback):
         torch.manual_seed((self.seed * 100_003 + trainer.global_step * 1_009) % 2**32)
 
 
+class Stopping(EarlyStopping):
+    """Early stopping that stays stopped: a training cut after it and resumed trains no further.
+
+    Lightning remembers that it stopped, and in which epoch, but asks again after an epoch only.
+    """
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop before the first step if the training was over when it was cut."""
+        super().on_train_start(trainer, pl_module)
+        # A score that is not finite stops as well, however long patience would have waited.
+        if self.wait_count >= self.patience or self.stopped_epoch > 0:
+            trainer.should_stop = True
+
+
 def make_trainer(
     settings: TrainingSettings,
     out: Path,
@@ -128,7 +142,7 @@ def _callbacks(settings: TrainingSettings, out: Path, *, progress: bool) -> list
         callbacks.append(WeightAveraging(avg_fn=_moving_average(settings.average_weights)))
     if settings.early_stopping.patience:
         patience = settings.early_stopping.patience
-        callbacks.append(EarlyStopping(watched, patience=patience, mode=mode))
+        callbacks.append(Stopping(watched, patience=patience, mode=mode))
     if progress:
         callbacks.append(RichProgressBar(leave=False, console_kwargs={"stderr": True}))
     return [*callbacks, *checkpoints]

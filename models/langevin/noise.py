@@ -91,6 +91,11 @@ class Noise:
                 f"unknown sigma_schedule {self.sigma_schedule!r}{hint}; choose one of: {choices}"
             )
 
+    @property
+    def everywhere(self) -> bool:
+        """Whether all layers get noise."""
+        return self.layers is None and self.first_fraction in (None, 1)
+
     def factor(self, taken: int) -> float:
         """Return the factor on sigma after that many steps.
 

@@ -43,7 +43,8 @@ class PoissonCoding(nn.Module):
         if self.training:
             uniform = torch.rand(self.time_steps, *images.shape, device=images.device)
         else:
-            uniform = self._same_for_all(*images.shape[1:]).unsqueeze(1)
+            # The fixed numbers are drawn on the CPU, also for an outline on torch's `meta` device.
+            uniform = self._same_for_all(*images.shape[1:]).unsqueeze(1).to(images.device)
         spikes = torch.where(2 * uniform <= images.abs(), images.sign(), 0.0)
         return spikes.flatten(0, 1).contiguous(memory_format=torch.channels_last)
 

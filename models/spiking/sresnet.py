@@ -5,7 +5,7 @@ there are no events of houses.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -93,6 +93,37 @@ class SpikingBlock(nn.Module):
         return result
 
 
+class SpikingStage(nn.Sequential):
+    """Blocks in a row.
+
+    It is called whole, so that hooks on it see what enters (`models.standardise`).
+    """
+
+    def __init__(self, blocks: Iterable[SpikingBlock], *, checkpointed: bool) -> None:
+        super().__init__(*blocks)
+        self.checkpointed = checkpointed
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Return what comes out of the last block."""
+        for block in self:
+            features = self._through(block, features)
+        return features
+
+    def _through(self, block: nn.Module, features: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor
+        if self.checkpointed and torch.is_grad_enabled():
+            result = checkpoints.checkpoint(
+                block,
+                features,
+                use_reentrant=False,
+                preserve_rng_state=False,
+                context_fn=partial(_once_counted, block),
+            )
+        else:
+            result = block(features)
+        return result
+
+
 class SpikingResNet(nn.Module):
     """Normalised images (N, C, H, W) to what the last neurons say on average (N, 4 * width).
 
@@ -115,16 +146,16 @@ class SpikingResNet(nn.Module):
         """Make the layers; the arguments are those of `sresnet`."""
         super().__init__()
         self.time_steps = dynamics.time_steps
-        self.checkpointed = checkpointed
         self.coding = (
             PoissonCoding(dynamics.time_steps, channels_in, size_px)
             if coding == "poisson"
             else None
         )
         self.stem = SpikingLayer(channels_in, width, stride=stem_stride, dynamics=dynamics)
-        self.stage1 = _stage(n, width, width, dynamics)
-        self.stage2 = _stage(n, width, 2 * width, dynamics)
-        self.stage3 = _stage(n, 2 * width, 4 * width, dynamics)
+        stage = partial(_stage, n, dynamics=dynamics, checkpointed=checkpointed)
+        self.stage1 = stage(width, width)
+        self.stage2 = stage(width, 2 * width)
+        self.stage3 = stage(2 * width, 4 * width)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return the averages over time and place."""
@@ -132,24 +163,9 @@ class SpikingResNet(nn.Module):
             features = self.stem.at_every_step(images)
         else:
             features = self.stem(self.coding(images))
-        for block in (*self.stage1, *self.stage2, *self.stage3):
-            features = self._through(block, features)
-        pooled = features.mean(dim=(2, 3))
+        features = self.stage3(self.stage2(self.stage1(features)))
+        pooled: torch.Tensor = features.mean(dim=(2, 3))
         return pooled.view(self.time_steps, -1, pooled.shape[1]).mean(dim=0)
-
-    def _through(self, block: nn.Module, features: torch.Tensor) -> torch.Tensor:
-        result: torch.Tensor
-        if self.checkpointed and torch.is_grad_enabled():
-            result = checkpoints.checkpoint(
-                block,
-                features,
-                use_reentrant=False,
-                preserve_rng_state=False,
-                context_fn=partial(_once_counted, block),
-            )
-        else:
-            result = block(features)
-        return result
 
     def _load_from_state_dict(
         self,
@@ -167,12 +183,13 @@ class SpikingResNet(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
-def _stage(n: int, channels_in: int, channels: int, dynamics: Dynamics) -> nn.Sequential:
+def _stage(
+    n: int, channels_in: int, channels: int, *, dynamics: Dynamics, checkpointed: bool
+) -> SpikingStage:
     stride = 1 if channels_in == channels else 2
     first = SpikingBlock(channels_in, channels, stride, dynamics)
-    return nn.Sequential(
-        first, *(SpikingBlock(channels, channels, 1, dynamics) for _ in range(n - 1))
-    )
+    others = [SpikingBlock(channels, channels, 1, dynamics) for _ in range(n - 1)]
+    return SpikingStage([first, *others], checkpointed=checkpointed)
 
 
 def _once_counted(
