@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from damagenet import __version__
 from damagenet.cli import main
 from damagenet.cli.commands import COMMANDS, load_command
 
@@ -77,3 +78,7 @@ def test_a_demo_that_fails_says_so_with_its_exit_code(damagenet, tmp_path):
     (tmp_path / "a.tif").write_text("no raster")
     code, out = damagenet("demo", "--scene", tmp_path / "a.tif", "--out", tmp_path / "out")
     assert (code, out) == (1, "")
+
+
+def test_it_says_its_version(damagenet):
+    assert damagenet("--version") == (0, f"damagenet {__version__}\n")

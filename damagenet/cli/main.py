@@ -2,9 +2,11 @@
 
 import logging
 import sys
+from typing import Annotated
 
 import typer
 
+from damagenet import __version__
 from damagenet.cli.commands import Commands
 from damagenet.errors import DamageNetError
 
@@ -19,9 +21,27 @@ app = typer.Typer(
 )
 
 
+def _say_version(*, asked: bool) -> None:
+    if asked:
+        typer.echo(f"damagenet {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def damagenet() -> None:
+def damagenet(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            is_eager=True,
+            callback=lambda asked: _say_version(asked=asked),
+            help="Say which version this is.",
+        ),
+    ] = False,
+) -> None:
     """Do nothing before the command that was asked for."""
+    del version
 
 
 def run() -> None:
