@@ -123,7 +123,8 @@ class AssessOptions(Settings):
     pixel_size: Annotated[float | None, Field(gt=0)] = None
     """Ground sampling in metres, for a picture without georeference."""
     threshold: Annotated[float | None, Field(ge=0, le=1)] = None
-    """Probability from which a unit counts as damaged; without one, the model's own."""
+    """Probability from which a unit counts as damaged; without one, the model's own. Within the
+    model's uncertain band it changes no verdict, beyond it nothing is uncertain."""
     prior: Annotated[float | None, Field(gt=0, lt=1)] = None
     """Share of damaged units to expect; probabilities are re-weighted to it, and the model's own
     threshold moves along. Without one, the share in the model's calibration."""

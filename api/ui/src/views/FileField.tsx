@@ -12,7 +12,7 @@ interface Kind {
   many: boolean;
 }
 
-const VECTORS = ".gpkg,.geojson,.json,.parquet,.fgb,.kml,.gml,.zip,.csv";
+const VECTORS = ".gpkg,.geojson,.json,.parquet,.fgb,.zip,.csv";
 const PICTURES = ".tif,.tiff,.png,.jpg,.jpeg";
 
 const KINDS: Record<Role, Kind> = {

@@ -15,7 +15,7 @@ interface Field {
 }
 
 const FIELDS: readonly Field[] = [
-  { name: "threshold", title: "Threshold", note: "Probability from which a unit counts as damaged", type: "number", min: 0, max: 1, step: "any", placeholder: "the model's own" },
+  { name: "threshold", title: "Threshold", note: "Probability from which a unit counts as damaged; within the model's uncertain band it changes no verdict", type: "number", min: 0, max: 1, step: "any", placeholder: "the model's own" },
   { name: "prior", title: "Expected share of damaged", note: "Probabilities are re-weighted to it", type: "number", min: 0, max: 1, step: "any", placeholder: "as in calibration" },
   { name: "max_error", title: "Largest share of wrong verdicts", note: "What would break it becomes uncertain", type: "number", min: 0, max: 0.5, step: "any", placeholder: "not limited" },
   { name: "min_valid", title: "Least usable share of a window", note: "Below it a unit is not judged", type: "number", min: 0, max: 1, step: "any", placeholder: "0.5" },
