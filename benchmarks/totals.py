@@ -6,7 +6,8 @@ In each setting a population with a fixed truth is labelled at random again and 
 would do it, and it is counted how often the 95 % interval holds the truth. Settings are: the whole
 run, labels drawn from all units or from each verdict; an area that borrows from the run's labels,
 its units being dealt out verdict by verdict; areas that differ as clustered damage does, each
-counted from those of the run's labels that lie in it; and the error rates of a card, measured on as
+counted from those of the run's labels that lie in it; two to seven labels, drawn from strata of
+hundreds of units or from each verdict; and the error rates of a card, measured on as
 many damaged and undamaged units as stated.
 
 The bars: at least 93 % everywhere; at most 97 % where 20 or more damaged labels are drawn on
@@ -47,6 +48,15 @@ def rows(draws: int, seed: int) -> Iterator[Row]:
         )
     for labels, mix, model, rate in product((1, 3, 8), MIXES, ("knows nothing", "fair"), rates):
         yield run_row(rng, draws, units=60, labels=labels, mix=mix, model=model, rate=rate)
+    for labels, mix, rate in product((2, 3, 4, 7), MIXES, (0.1, 0.3, 0.5, 0.7, 0.9)):
+        yield run_row(
+            rng, draws, units=1000, labels=labels, mix=mix, model="knows nothing", rate=rate
+        )
+    for labels, rate in product((2, 4, 6), (0.1, 0.3, 0.5, 0.7, 0.9)):
+        yield run_row(
+            rng, draws, units=2000, labels=labels, mix="halves", model="knows nothing", rate=rate,
+            by_verdict=True,
+        )  # fmt: skip
     for labels, mix, rate in product((40, 400), MIXES, (0.01, 0.1, 0.5)):
         yield from own_rows(rng, draws, labels=labels, mix=mix, model="fair", rate=rate)
     errors = ((0.9, 0.05), (0.8, 0.3), (0.99, 0.99), (0.6, 0.01), (0.95, 0.001))

@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 from pydantic import Field
 
 from damagenet.config import Settings
+from damagenet.labels import Kind
 from damagenet.recipe import ModelSettings, Recipe
 
 FORMAT_VERSION = 1
@@ -40,7 +41,8 @@ class Calibration(Settings):
     """What the two numbers were fitted on, in words."""
     prior: float | None = Field(None, gt=0, lt=1)
     """Share of damaged that the probabilities assume: that of the labels it was fitted to, unless
-    the recipe names another; None on older cards."""
+    the recipe names another, or these are part of a larger random draw, whose share it then is;
+    None on older cards."""
 
 
 class TrainingTiles(Settings):
@@ -80,6 +82,11 @@ class Event(Settings):
 
     scenes: tuple[str, ...]
     """Stems of the scenes that the labels lie on."""
+    scene_sha256: tuple[str, ...] = ()
+    """SHA-256 of the scenes that hold labels aside which were drawn at random, as assessments keep
+    it; none on older cards, so that they promise nothing."""
+    units: Kind | None = None
+    """What the labels are of; None on older cards."""
     base: str
     """The bundle it was adapted from, as name@hash."""
     fitted: int = Field(ge=0)

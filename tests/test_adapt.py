@@ -1,5 +1,6 @@
 """`damagenet adapt`, end to end and refusal by refusal, on made events and on real scenes."""
 
+import hashlib
 import json
 import logging
 import shutil
@@ -14,10 +15,11 @@ from tiny_run import make_bundle
 from tiny_tiles import make_tiles
 from typer.testing import CliRunner
 
-from damagenet.adapt.adapt import adapt
+from damagenet.adapt.adapt import adapt, adapt_to, known_ground, read_labels
 from damagenet.adapt.options import AdaptOptions
 from damagenet.bundle import load_bundle, read_card
 from damagenet.bundle_writing import save_bundle
+from damagenet.calibration import even_threshold, fit_calibration, probabilities
 from damagenet.card import ChipGround, Score, Strangeness
 from damagenet.cli.main import app
 from damagenet.engine.assess import assess_scene
@@ -30,9 +32,11 @@ from damagenet.errors import (
     OutputError,
     SceneError,
 )
-from damagenet.evaluation.seen_ground import learned_tiles, seen_boxes
+from damagenet.evaluation.protocols import split_of
+from damagenet.evaluation.seen_ground import learned_tiles, seen_boxes, seen_tiles
 from damagenet.inference import Predictor
 from damagenet.options import AssessOptions
+from damagenet.recipe import DataSettings, Recipe
 from damagenet.strangeness import Neighbours
 from data_prep.footprints import read_buildings
 from models.factory import build_network
@@ -117,8 +121,9 @@ def test_labels_make_a_bundle_that_tells_this_event_s_damage(event):
     assert report.aside.after.balanced_accuracy.value == 1.0
     gain = report.aside.gain["balanced_accuracy"]
     assert gain.value == pytest.approx(1.0 - report.aside.before.balanced_accuracy.value)
-    assert gain.low is not None
-    assert gain.low > 0
+    # All wrong on one class before, all right after: every draw of blocks gains the same.
+    assert (gain.low, gain.high) == (None, None)
+    assert gain.note.startswith("all draws of blocks give the same value")
     labels = report.labels
     assert labels.fitted + labels.aside + sum(labels.left_out.values()) == labels.read == 64
     assert load_bundle(event / "storm").model_id == report.model
@@ -304,7 +309,31 @@ def test_labels_drawn_at_random_are_the_ones_aside(event):
     labelled_as(event, frame.assign(drawn=words))
     report = told(event)
     assert report.labels.aside_random == report.labels.aside > 5
-    assert read_card(event / "storm").event.random
+    card = read_card(event / "storm")
+    assert card.event.random
+    hashed = hashlib.sha256((event / "scene.tif").read_bytes()).hexdigest()
+    assert (card.event.scene_sha256, card.event.units) == ((hashed,), "building")
+    # The draw is all random labels, fitted ones too, and so is the share that is assumed.
+    drawn = frame["grade"][words == "random"] == "hit"
+    assert card.calibration.prior == pytest.approx(drawn.mean())
+    assert drawn.mean() != pytest.approx(card.event.aside_damaged / card.event.aside)
+
+
+def test_probabilities_assume_the_share_of_all_random_labels_and_verdicts_stay(event):
+    options, base = asked(event, labels_are_random=True), load_bundle(event / "base")
+    labelled = read_labels(event / "labels.geojson", [event / "scene.tif"], options, base.card)
+    made = adapt_to(base, labelled, options, name="storm")
+    aside, card = made.divided.aside.damaged, made.bundle.card
+    own = fit_calibration(made.logits, aside.astype(np.int64), shrink=True)
+    share, all_random = aside.mean(), labelled.damaged.mean()
+    assert card.prior == pytest.approx(all_random)
+    shift = np.log(all_random / (1 - all_random)) - np.log(share / (1 - share))
+    assert card.calibration.bias == pytest.approx(own.bias + shift)
+    assert abs(shift) > 0.01
+    at_share = even_threshold(made.logits, aside.astype(np.int64), own)
+    before = probabilities(made.logits, own) >= at_share
+    after = probabilities(made.logits, card.calibration) >= card.threshold
+    np.testing.assert_array_equal(before, after)
 
 
 def test_all_labels_may_be_taken_as_random(event):
@@ -358,16 +387,57 @@ def test_a_model_of_two_pictures_needs_the_other_one_and_takes_it(event):
     assert (card.event.fitted, card.event.aside) == (report.labels.fitted, report.labels.aside)
 
 
-def test_adapting_once_more_says_that_the_ground_is_known(event):
-    told(event)
-    again = told(event, model=str(event / "storm"), out=event / "again", seed=1)
-    assert "chips aside lie on ground that the base learned" in again.aside.note
+def test_adapting_once_more_keeps_no_label_aside_on_ground_that_is_known(event, caplog):
+    told(event, labels_are_random=True)
+    learned = learned_tiles(event / "storm")
+    asked_again = asked(
+        event, model=str(event / "storm"), out=event / "again", seed=1, labels_are_random=True
+    )
+    base = load_bundle(event / "storm")
+    labels = event / "labels.geojson"
+    labelled = read_labels(labels, [event / "scene.tif"], asked_again, base.card)
+    known = known_ground(labelled, learned)
+    adapted = adapt_to(base, labelled, asked_again, name="again")
+    aside = np.isin(labelled.unit_id, adapted.divided.aside.unit_id)
+    assert known.sum() >= read_card(event / "storm").event.fitted
+    assert aside.any()
+    assert not (aside & known).any()
+    again = adapt([event / "scene.tif"], asked_again)
+    told_so = f"none of the {known.sum()} labels on ground that the base learned from is among them"
+    assert told_so in again.aside.note
+    assert f"{known.sum()} of 64 labels lie on ground that the base learned from" in caplog.text
     card = read_card(event / "again")
     keys = [(score.protocol, score.fold, score.metric) for score in card.scores]
     assert len(keys) == len(set(keys))
     assert card.event.base.startswith("storm@")
-    learned = learned_tiles(event / "again")
-    assert len(learned) == 1 + read_card(event / "storm").event.fitted + card.event.fitted
+    both = learned_tiles(event / "again")
+    assert len(both) == len(learned) + card.event.fitted
+
+
+def test_labels_on_known_ground_alone_are_refused_with_the_model_to_start_from(event):
+    base = load_bundle(event / "base")
+    told(event)
+    every = gpd.read_file(event / "labels.geojson").centroid.to_crs(4326)
+    places = pd.DataFrame({"lon": every.x, "lat": every.y, "label": 1, "sha256": "0" * 64})
+    save_bundle(event / "base", base.card, base.network, places)
+    message = "64 of 64 labels lie on ground that the model learned from.*start from the model that"
+    with pytest.raises(DataError, match=message):
+        told(event, overwrite=True)
+
+
+def test_chosen_labels_promise_nothing_where_the_random_ones_are_known(event):
+    frame = gpd.read_file(event / "labels.geojson")
+    west = frame.centroid.x < frame.centroid.x.median()
+    labelled_as(event, frame.assign(drawn=np.where(west, "random", "chosen")))
+    base = load_bundle(event / "base")
+    every = frame[west].centroid.to_crs(4326)
+    places = pd.DataFrame({"lon": every.x, "lat": every.y, "label": 1, "sha256": "0" * 64})
+    save_bundle(event / "base", base.card, base.network, places)
+    told(event)
+    card = read_card(event / "storm")
+    assert card.event.aside > card.event.aside_random == 0
+    assert not card.event.random
+    assert card.event.scene_sha256 == ()
 
 
 def test_an_unknown_model_is_refused(event):
@@ -386,9 +456,32 @@ def test_what_the_base_forgot_is_shown_beside(event, tmp_path):
     tiles = make_tiles(tmp_path / "tiles")
     make_bundle(event / "base", chip=ChipGround(width_m=32, height_m=32))
     report = told(event, tiles=tiles.folder)
-    assert report.base_task.before.n == report.base_task.after.n > 20
+    assert report.base_task.before.n == report.base_task.after.n > 10
     assert "share no ground with training" in report.base_task_note
     assert read_card(event / "storm").score("event", "balanced_accuracy", "base tiles") is not None
+
+
+def test_tiles_that_chose_the_base_s_threshold_say_nothing_of_what_it_forgot(event, tmp_path):
+    tiles = make_tiles(tmp_path / "tiles")
+    make_bundle(event / "base", chip=ChipGround(width_m=32, height_m=32))
+    validation = split_of(read_card(event / "base").recipe, tiles).validation
+    chose = tiles.manifest.iloc[validation]
+    distinct = (tiles.manifest["duplicate_of"] == "").to_numpy()
+    untouched = int((distinct & ~seen_tiles(tiles.manifest, chose)).sum())
+    assert 0 < len(validation) < distinct.sum()
+    report = told(event, tiles=tiles.folder)
+    assert report.base_task.before.n == untouched
+    assert f"{untouched} of the {untouched} distinct tiles" in report.base_task_note
+    assert "the tiles that chose the base's threshold" in report.base_task_note
+
+
+def test_tiles_of_another_data_set_than_the_base_s_are_not_measured(event, tmp_path):
+    tiles = make_tiles(tmp_path / "tiles")
+    recipe = Recipe(data=DataSettings(split="acquisition:nowhere"))
+    make_bundle(event / "base", chip=ChipGround(width_m=32, height_m=32), recipe=recipe)
+    report = told(event, tiles=tiles.folder)
+    assert report.base_task is None
+    assert "cannot be divided as for the training of toy" in report.base_task_note
 
 
 def test_without_tiles_the_report_says_that_nothing_was_measured(event, monkeypatch):

@@ -61,6 +61,7 @@ def coloured(count=24, *, images=1, seed=0):
         damaged=damaged,
         random=np.zeros(count, bool),
         scene=np.full(count, "storm"),
+        scene_sha256=np.full(count, "f" * 64),
         images=tuple(pictures),
         owner=np.arange(count),
         ground=boxes_around(centres),
@@ -106,6 +107,32 @@ def test_where_random_labels_hold_both_classes_no_other_is_aside():
     assert random[parts.aside].all()
     few = np.arange(120) < 3
     assert not few[set_aside(centres, damaged, pairs, random=few).aside].all()
+
+
+def test_what_random_labels_say_does_not_choose_which_are_aside():
+    rng = np.random.default_rng(3)
+    centres = rng.uniform(0, 2000, (120, 2))
+    pairs, every = overlapping(boxes_around(centres), np.arange(120)), np.ones(120, bool)
+    drawn, chosen = set(), set()
+    for _ in range(6):
+        damaged = rng.random(120) < 0.3
+        drawn.add(tuple(set_aside(centres, damaged, pairs, random=every).aside))
+        chosen.add(tuple(set_aside(centres, damaged, pairs).aside))
+    assert len(drawn) == 1
+    assert len(chosen) > 1
+
+
+def test_known_labels_are_never_aside_and_the_others_are_where_they_can_be():
+    rng = np.random.default_rng(4)
+    centres, damaged = rng.uniform(0, 2000, (120, 2)), rng.random(120) < 0.4
+    pairs = overlapping(boxes_around(centres), np.arange(120))
+    known = centres[:, 0] < 1200
+    parts = set_aside(centres, damaged, pairs, known=known)
+    assert not known[parts.aside].any()
+    assert len(parts.aside) == pytest.approx(36, abs=6)
+    assert known[parts.fitted].sum() > known.sum() / 2
+    with pytest.raises(DataError, match=r"120 of 120 labels lie on ground that the model learned"):
+        set_aside(centres, damaged, pairs, known=np.ones(120, bool))
 
 
 def test_equal_seeds_divide_alike():
@@ -293,7 +320,33 @@ def test_a_model_compared_with_itself_gains_nothing():
     p, labels = rng.random(300), rng.random(300) < 0.4
     sample = make_sample(p, labels, flagged=p > 0.5, blocks=np.arange(300) // 10)
     for gain in compare(sample, sample, seed=0).gain.values():
-        assert (gain.value, gain.low, gain.high) == (0, 0, 0)
+        assert (gain.value, gain.low, gain.high) == (0, None, None)
+        assert gain.note == "all draws of blocks give the same value, which is no interval"
+
+
+def test_a_gain_that_all_blocks_share_has_no_interval_of_no_width():
+    labels = np.arange(24) % 2
+    flags_all = make_sample(
+        np.full(24, 0.9), labels, flagged=np.ones(24, bool), blocks=np.arange(24) // 2
+    )
+    perfect = make_sample(
+        np.where(labels, 0.9, 0.1), labels, flagged=labels == 1, blocks=np.arange(24) // 2
+    )
+    gain = compare(flags_all, perfect, seed=0).gain["balanced_accuracy"]
+    assert (gain.value, gain.low, gain.high) == (0.5, None, None)
+    assert gain.note.startswith("all draws of blocks give the same value")
+
+
+def test_a_gain_in_recall_tells_how_few_blocks_hold_damage():
+    rng = np.random.default_rng(0)
+    labels = np.arange(300) < 40
+    before, after = (
+        make_sample(p, labels, flagged=p > 0.5, blocks=np.arange(300) // 10)
+        for p in rng.random((2, 300))
+    )
+    gain = compare(before, after, seed=0).gain
+    assert gain["recall"].note == "4 of 30 spatial blocks hold what it counts: too narrow"
+    assert not gain["false_alarm_rate"].note
 
 
 def test_a_threshold_from_other_blocks_does_not_flatter_noise(card_of_base):
@@ -318,8 +371,12 @@ def card_of_base():
 def test_with_few_blocks_the_gain_still_has_an_interval_and_says_so(card_of_base):
     damaged = np.arange(40) % 2 == 0
     logits = np.where(damaged, 2.0, -2.0)
-    found = compare_aside(-logits, logits, damaged, np.arange(40) // 10, card=card_of_base, seed=0)
+    logits[:4] = -logits[:4]  # Of two damaged and two undamaged units the verdict stays wrong.
+    found = compare_aside(
+        -abs(logits) * np.sign(2 * damaged - 1), logits, damaged, np.arange(40) // 10,
+        card=card_of_base, seed=0,
+    )  # fmt: skip
     gain = found.gain["balanced_accuracy"]
-    assert gain.value == 1.0
+    assert gain.value == pytest.approx(0.9)
     assert "4 spatial blocks" in gain.note
     assert gain.low is not None

@@ -17,8 +17,9 @@ from damagenet.evaluation.intervals import (
     block_multiplicities,
     percentile_interval,
 )
-from damagenet.evaluation.metrics import METRICS, make_sample, measure
+from damagenet.evaluation.metrics import METRICS, blocks_holding, make_sample, measure
 from damagenet.evaluation.reliability import reliability_bins, reliability_svg
+from damagenet.evaluation.score_tables import interval_remark
 from damagenet.evaluation.scores import score
 
 SIZES = st.integers(2, 60)
@@ -251,6 +252,71 @@ def test_a_perfect_score_still_has_an_interval_with_a_width():
     assert scores.recall.value == 1
     assert scores.recall.low == pytest.approx(0.025 ** (1 / 30))
     assert scores.recall.note.startswith("all outcomes equal")
+
+
+def test_perfect_balanced_accuracy_joins_the_exact_limits_of_both_shares():
+    labels = np.arange(24) % 2
+    scores = score(labels * 1.0, labels, threshold=0.5, blocks=np.arange(24) // 2)
+    least = 0.025 ** (1 / 12)
+    assert scores.balanced_accuracy.value == 1
+    assert scores.balanced_accuracy.low == pytest.approx(least)
+    assert scores.balanced_accuracy.high == 1
+    assert scores.balanced_accuracy.note.startswith("all outcomes equal (recall, false_alarm_rate)")
+    flags_all = score(np.full(24, 0.9), labels, threshold=0.5, blocks=np.arange(24) // 2)
+    assert flags_all.balanced_accuracy.low == pytest.approx(least / 2)
+    assert flags_all.balanced_accuracy.high == pytest.approx(1 - least / 2)
+    # Each block holds one right and one wrong verdict, so that no draw changes the accuracy.
+    half = binomial_interval(12, 24)
+    assert (flags_all.accuracy.low, flags_all.accuracy.high) == (half.low, half.high)
+    assert flags_all.accuracy.note.startswith("all blocks are alike: exact binomial interval")
+
+
+def test_an_auroc_that_no_draw_changes_has_no_interval():
+    labels = np.arange(24) % 2
+    auroc = score(labels * 0.8, labels, threshold=0.5, blocks=np.arange(24) // 2).auroc
+    assert (auroc.value, auroc.low, auroc.high) == (1, None, None)
+    assert auroc.note == "all draws of blocks give the same value, which is no interval"
+
+
+def test_each_metric_asks_for_ten_blocks_that_hold_what_it_counts():
+    rng = np.random.default_rng(2)
+    blocks = np.arange(400) // 10
+    labels = (blocks < 3) & (np.arange(400) % 5 > 0)
+    scores = score(rng.random(400), labels, threshold=0.5, blocks=blocks)
+    found = scores.confusion.damaged_found
+    expected = binomial_interval(found, int(labels.sum()))
+    assert (scores.recall.low, scores.recall.high) == (expected.low, expected.high)
+    few = "3 of 40 spatial blocks hold what it counts"
+    assert scores.recall.note.startswith(f"{few}: exact binomial interval")
+    for name in ("balanced_accuracy", "auroc"):
+        assert scores.estimate(name).low is None
+        assert scores.estimate(name).note == f"{few}: too few for an interval"
+    assert not scores.false_alarm_rate.note
+    assert scores.false_alarm_rate.low is not None
+    told = list(interval_remark([scores]))
+    assert len(told) == 1
+    assert "hold what is counted for balanced accuracy, auroc, recall:" in told[0]
+
+
+def test_the_blocks_of_an_auroc_are_those_of_scenes_with_both_classes():
+    blocks = np.arange(60) // 2
+    labels = np.arange(60) % 2
+    labels[40:] = 0  # The last ten blocks are another scene, of one class.
+    rng = np.random.default_rng(0)
+    sample = make_sample(
+        rng.random(60), labels, flagged=labels > 0, blocks=blocks, groups=np.arange(60) >= 40
+    )
+    assert blocks_holding(sample, "auroc") == 20
+    assert blocks_holding(sample, "false_alarm_rate") == 30
+
+
+def test_the_calibration_error_has_a_limit_and_no_interval():
+    rng = np.random.default_rng(0)
+    p = rng.beta(1, 3, 600)
+    scores = score(p, rng.random(600) < p, threshold=0.5, blocks=np.arange(600) // 20)
+    assert scores.calibration_error.value < scores.calibration_limit
+    assert (scores.calibration_error.low, scores.calibration_error.high) == (None, None)
+    assert "chance can only add to it" in scores.calibration_error.note
 
 
 def test_binomial_interval_is_that_of_clopper_and_pearson():

@@ -90,8 +90,24 @@ def test_an_activation_against_itself_differs_by_nothing():
     assert (found.interval.low, found.interval.high) == (0, 0)
 
 
-def test_differences_without_spread_count():
-    assert differences({"x": [0.25] * 3})["x"].counts
+@pytest.mark.parametrize("seeds", [2, 3, 4])
+def test_a_few_seeds_with_the_same_difference_give_no_word(seeds):
+    # 0.905 - 0.9 and 0.805 - 0.8 are the same but for the last bits.
+    own, base = [0.905, 0.805, 0.705, 0.605][:seeds], [0.9, 0.8, 0.7, 0.6][:seeds]
+    found = differences({"x": np.subtract(own, base)})["x"]
+    assert (found.p, found.p_holm, found.counts) == (1, 1, False)
+    assert (found.interval.low, found.interval.high) == (-1, 1)
+
+
+def test_five_seeds_with_the_same_difference_count():
+    assert differences({"x": [0.25] * 5})["x"].counts
+
+
+def test_two_seeds_never_count_and_their_interval_holds_zero():
+    found = differences({"x": [0.2, 0.201]})["x"]
+    assert (found.p, found.counts) == (1, False)
+    assert (found.interval.low, found.simultaneous.low) == (0, 0)
+    assert found.interval.high > 0.2
 
 
 def test_one_seed_is_no_comparison():

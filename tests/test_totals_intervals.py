@@ -128,6 +128,28 @@ def test_the_law_of_coverage(units, labels, mix, model, rate):
     assert (found.high <= (sizes - n).sum(axis=1)).all()
 
 
+@pytest.mark.parametrize("labels", [2, 3, 4, 7])
+@pytest.mark.parametrize("share", [0.3, 0.45, 0.6])
+def test_a_few_labels_of_large_strata_cover_as_promised(labels, share):
+    rng = np.random.default_rng(0)
+    sizes = np.array([600, 400])
+    damaged = np.round(sizes * [share, share + 0.1]).astype(int)
+    n = rng.multivariate_hypergeometric(sizes, labels, size=4000)
+    x = rng.hypergeometric(damaged, sizes - damaged, n)
+    found, truth = damaged_among(sizes - n, n, x), damaged.sum() - x.sum(axis=1)
+    assert np.mean((found.low <= truth) & (truth <= found.high)) >= 0.93
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_one_label_of_each_verdict_covers_as_promised(share):
+    rng = np.random.default_rng(0)
+    sizes, n = np.array([100, 3000]), np.ones((4000, 2), int)
+    damaged = np.round(sizes * [1 - share, share]).astype(int)
+    x = rng.hypergeometric(damaged, sizes - damaged, n)
+    found, truth = damaged_among(sizes - n, n, x), damaged.sum() - x.sum(axis=1)
+    assert np.mean((found.low <= truth) & (truth <= found.high)) >= 0.93
+
+
 RATES = ErrorRates(recall=Rate.of(63, 70), alarms=Rate.of(19, 385))
 
 

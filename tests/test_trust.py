@@ -13,19 +13,25 @@ from tiny_run import make_bundle, make_scene
 from damagenet.card import Calibration, Confidence, Event, Strangeness
 from damagenet.cli.assess_summary import summary_lines
 from damagenet.engine.batch import assess_scenes
+from damagenet.labels import Kind
 from damagenet.options import AssessOptions
 from damagenet.outputs.summary import summarise
 from damagenet.outputs.trust import run_trust, trust
 from damagenet.rules import Rules
 
 SURE = Confidence(damaged=(3.0,) * 60, undamaged=(-3.0,) * 60)
+USUAL = Strangeness(typical=0.1, limit=1.38, blocks=13, measured_on="made")
 NEAR_ERRORS = Confidence(damaged=(-0.5,) * 30 + (4.0,) * 100, undamaged=(-4.0,) * 100)
 
 
-def event(*scenes, random=60):
+MADE_SCENE = "f" * 64
+"""What made assessments keep as the hash of their scene."""
+
+
+def event(*scenes, random=60, hashes=(MADE_SCENE,), units=Kind.BUILDING):
     return Event(
         scenes=scenes, base="harvey@00000000", fitted=90, aside=60, aside_damaged=20,
-        aside_random=random,
+        aside_random=random, scene_sha256=hashes, units=units,
     )  # fmt: skip
 
 
@@ -33,13 +39,13 @@ def event(*scenes, random=60):
 def assessed(tmp_path):
     """Return an assessment of `scene.tif` by a card with these fields."""
 
-    def make(distance=None, prior=None, max_error=None, stem="scene", **fields):
+    def make(distance=None, prior=None, max_error=None, stem="scene", kind="building", **fields):
         prior_of_labels = 0.4
         if margins := fields.get("confidence"):
             prior_of_labels = len(margins.damaged) / (len(margins.damaged) + len(margins.undamaged))
         calibration = Calibration(fitted_on="300 made tiles", prior=prior_of_labels)
         card = make_card().model_copy(update={"calibration": calibration} | fields)
-        made = make_assessment(tmp_path / stem, card=card)
+        made = make_assessment(tmp_path / stem, kind=kind, card=card)
         options = AssessOptions(prior=prior, max_error=max_error)
         changes = {"options": options, "strangeness": distance, "stem": stem}
         return made.model_copy(update=changes)
@@ -72,9 +78,32 @@ def test_labels_that_were_picked_calibrate_for_no_event(assessed):
 
 
 def test_labels_of_other_scenes_name_them(assessed):
-    said = trust(assessed(event=event(*"abcdefg")))["calibration"]
-    assert said.startswith("Not calibrated for this event, unless scene shows the same: ")
-    assert "60 labels of a, b, c, d, e and 2 more, drawn at random" in said
+    said = trust(assessed(event=event(*"abcdefg", hashes=("0" * 64,))))["calibration"]
+    assert said.startswith("Not calibrated for this event: ")
+    assert (
+        "60 labels of a, b, c, d, e and 2 more, drawn at random, and none of them lies on" in said
+    )
+
+
+@pytest.mark.parametrize(
+    ("event_fields", "fields", "why"),
+    [
+        ({"hashes": ("0" * 64,)}, {}, "and none of them lies on this file of scene"),
+        ({"hashes": (), "units": None}, {}, "and the card keeps no hash of their scenes"),
+        ({}, {"kind": "cell"}, "which are of buildings and say nothing of cells"),
+        ({}, {"distance": 2.3}, "but this scene looks unlike the training ground"),
+    ],
+    ids=["another file of that name", "an old card", "cells", "a strange scene"],
+)
+def test_a_scene_s_name_alone_is_no_calibration_and_no_promise(assessed, event_fields, fields, why):
+    known = {"strangeness": USUAL, "confidence": NEAR_ERRORS, "max_error": 0.05}
+    made = assessed(event=event("scene", **event_fields), **({"distance": 1.0} | known | fields))
+    said = trust(made)
+    assert said["calibration"].startswith("Not calibrated for this event: ")
+    assert f"60 labels of scene, drawn at random, {why}" in said["calibration"]
+    assert "not promised here" in said["confidence"]
+    assert not summarise(made).errors_promised
+    assert summarise(assessed(1.0, event=event("scene"), **known)).errors_promised
 
 
 # ---- confidence
@@ -85,7 +114,7 @@ def test_labels_of_other_scenes_name_them(assessed):
     [
         ({"event": event("scene")}, True),
         ({"event": event("scene", random=59)}, False),
-        ({"event": event("other")}, False),
+        ({"event": event("scene", hashes=("0" * 64,))}, False),
         ({}, False),
     ],
 )
@@ -146,8 +175,6 @@ def test_a_promise_at_another_prior_depends_on_it(assessed):
 
 
 # ---- strangeness
-
-USUAL = Strangeness(typical=0.1, limit=1.38, blocks=13, measured_on="made")
 
 
 def test_a_strange_scene_is_said_to_be_with_the_number_behind_it(assessed):

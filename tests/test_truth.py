@@ -97,6 +97,27 @@ def test_equal_ids_at_other_places_are_other_buildings():
     assert matched["damaged_in_truth"].tolist() == [True, False, False]
 
 
+def test_row_numbers_that_slip_by_one_half_way_are_foreign_ids():
+    # Building 12 is not in the survey: from there on every row number is the next building's.
+    damaged = np.arange(20) % 3 == 0
+    kept = np.delete(np.arange(20), 12)
+    whole = survey_of(20, damaged=damaged).frame
+    frame = whole.iloc[kept].reset_index(drop=True).assign(unit_id=[f"u{n}" for n in range(19)])
+    matched, join = join_survey(units(20), Survey(frame=frame, ignored={}, words={}))
+    assert (join.joined_by, join.matched, join.ids_elsewhere) == ("nearest", 19, 7)
+    assert matched["damaged_in_truth"].tolist() == damaged[kept].tolist()
+
+
+def test_a_single_pair_of_equal_id_far_apart_is_left_out_and_counted():
+    placed = units(40)
+    placed.loc[7, "lat"] += 30 * METRE
+    placed.loc[9, ["lon", "lat"]] = np.nan
+    matched, join = join_survey(placed, survey_of(40))
+    assert (join.joined_by, join.matched, join.ids_elsewhere) == ("id", 39, 1)
+    assert "u7" not in set(matched["unit_id"])
+    assert "u9" in set(matched["unit_id"])
+
+
 def test_ids_that_two_units_share_join_by_place():
     _, join = join_survey(units(3).assign(unit_id="u0"), survey_of(3))
     assert (join.joined_by, join.matched, join.truth_unmatched) == ("nearest", 3, 0)
@@ -361,6 +382,20 @@ def test_the_report_is_written_as_json_and_plot(tmp_path):
     assert told["join"]["joined_by"] == "id"
     assert told["overall"]["scores"]["n"] == 3
     assert paths[1].read_text().startswith("<svg")
+
+
+def test_the_command_tells_how_many_pairs_of_equal_id_lie_apart(tmp_path):
+    lats = units(3)["lat"] + [0, 0, 12 * METRE]
+    results = write_csv(tmp_path / "run", units(3, lat=lats, p_damaged=[0.9, 0.1, 0.3]))
+    truth = survey_file(tmp_path / "t.geojson", ["major", "none", "none"], ids=["u0", "u1", "u2"])
+    arguments = ["--truth", str(truth), "--field", "grade", "--damaged", "major"]
+    result = CliRunner().invoke(
+        app, ["evaluate", str(results), *arguments, "--out", str(tmp_path / "out")]
+    )
+    assert result.exit_code == 0, result.output
+    told = " ".join(result.stdout.split())
+    assert "2 units joined to t.geojson by nearest within 10 m; without a counterpart" in told
+    assert "1 pairs of equal id lie farther apart than 10 m" in told
 
 
 def test_the_command_tells_words_counts_and_scores(tmp_path):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from damagenet.adapt.base_task import compare_on_tiles, find_tiles
@@ -13,7 +14,7 @@ from damagenet.adapt.card import draft_card, finished_card, learned_places
 from damagenet.adapt.comparing import compare_aside
 from damagenet.adapt.dividing import Divided, counts_of, divide, event_of, scenes_of
 from damagenet.adapt.fitting import Fit, fit, unit_logits
-from damagenet.adapt.labelled import Floats, Labelled, read_labelled
+from damagenet.adapt.labelled import Bools, Floats, Labelled, read_labelled
 from damagenet.adapt.options import AdaptOptions, require_whole
 from damagenet.adapt.progress import Tell, between, no_one
 from damagenet.adapt.report import AdaptReport, Comparison
@@ -129,15 +130,36 @@ def adapt_to(
         progress: Called now and then.
 
     Raises:
-        DataError: If no blocks give both classes on both sides.
+        BundleError: If nobody knows what the base learned from.
+        DataError: If no blocks give both classes on both sides, on ground new to the base.
     """
-    divided = divide(labelled, share=options.aside, seed=options.seed)
+    known = known_ground(labelled, learned_tiles(base.folder))
+    if known.any():
+        logger.warning(
+            "%d of %d labels lie on ground that the base learned from: none of them is kept aside",
+            int(known.sum()),
+            len(known),
+        )
+    divided = divide(labelled, known=known, share=options.aside, seed=options.seed)
     fitted = fit(base, divided, options, progress=progress)
     logits = unit_logits(fitted.network, divided.aside)
     event = event_of(divided, base.model_id)
-    card = draft_card(base, name, event, logits=logits, aside=divided.aside, fitted=divided.fitted)
+    card = draft_card(base, name, event, logits=logits, divided=divided)
     bundle = Bundle(card=card, network=fitted.network, folder=base.folder)
     return Adapted(bundle=bundle, divided=divided, fit=fitted, logits=logits)
+
+
+def known_ground(labelled: Labelled, learned: pd.DataFrame) -> Bools:
+    """Say of each label whether a chip of it lies on ground that was learned from, bool (N,).
+
+    Args:
+        labelled: N labels.
+        learned: Training tiles, columns lon and lat.
+    """
+    lon, lat = labelled.lonlat.T
+    half = HALF_TILE_DEGREES
+    boxes = list(zip(lon - half, lat - half, lon + half, lat + half, strict=True))
+    return np.bincount(labelled.owner, seen_boxes(boxes, learned), minlength=len(labelled)) > 0
 
 
 def require_free(folder: Path, *, overwrite: bool) -> None:
@@ -200,16 +222,9 @@ def _require_damaged_words(survey: Survey, options: AdaptOptions, labels: Path) 
 
 
 def _aside(adapted: Adapted, base: Bundle, seed: int) -> Comparison:
-    """Score the labels aside before and after, and say where the base knew them."""
-    aside = adapted.divided.aside
-    lon, lat = aside.lonlat.T
-    half = HALF_TILE_DEGREES
-    boxes = list(zip(lon - half, lat - half, lon + half, lat + half, strict=True))
-    seen = seen_boxes(boxes, learned_tiles(base.folder))
-    note = ""
-    if seen.any():
-        note = f"{int(seen.sum())} of {seen.size} chips aside lie on ground that the base learned"
-        logger.warning("%s: the scores flatter it", note)
+    """Score the labels aside before and after, and say how many could not be kept there."""
+    aside, known = adapted.divided.aside, adapted.divided.known
+    note = f"none of the {known} labels on ground that the base learned from is among them"
     return compare_aside(
         unit_logits(base.network, aside),
         adapted.logits,
@@ -217,5 +232,5 @@ def _aside(adapted: Adapted, base: Bundle, seed: int) -> Comparison:
         adapted.divided.aside_block,
         card=base.card,
         seed=seed,
-        note=note,
+        note=note if known else "",
     )

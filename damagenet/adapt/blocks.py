@@ -33,7 +33,8 @@ class Parts:
         block: Spatial block of every label (N,).
         block_m: Side of a block in metres.
         dropped: Labels left out because their chip overlaps one that is aside, or because they
-            were chosen and lie among those aside, which were drawn at random.
+            lie among those aside and may not be kept there: chosen where those were drawn at
+            random, or known to the network.
     """
 
     fitted: Rows
@@ -41,6 +42,21 @@ class Parts:
     block: Rows
     block_m: float
     dropped: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Wish:
+    """What is wished for aside.
+
+    Attributes:
+        keep: Which labels may be kept there (N,).
+        count: How many of them are wished for.
+        drawn: All of them were drawn at random.
+    """
+
+    keep: Bools
+    count: float
+    drawn: bool
 
 
 def overlapping(ground: Floats, owner: Rows) -> Rows:
@@ -62,6 +78,7 @@ def set_aside(
     pairs: Rows,
     *,
     random: Bools | None = None,
+    known: Bools | None = None,
     share: float = 0.3,
     seed: int = 0,
 ) -> Parts:
@@ -70,27 +87,32 @@ def set_aside(
     Several sides of blocks and many ways to deal them out are tried. Best is what comes nearest to
     the share, loses the fewest labels to overlapping chips, and has neither few blocks nor few of
     a class on either side. Where labels were drawn at random, those alone are kept aside if they
-    hold both classes.
+    hold both classes; then what they say chooses among the ways no further than `LEAST` asks.
 
     Args:
         centres: East and north of each label in metres (N, 2).
         damaged: What they say (N,).
         pairs: From `overlapping`.
         random: Which were drawn at random (N,).
+        known: Which lie on ground that the network learned from before; never aside (N,).
         share: Wished share aside.
         seed: Seed of the ways that are tried.
 
     Raises:
         DataError: If no way gives both classes on both sides.
     """
-    chosen = np.zeros(len(damaged), bool) if random is None else random
-    ways = [
-        _best_way(centres, damaged, pairs, keep=keep, share=share, seed=seed)
-        for keep in _keeps(chosen)
-    ]
-    for parts in ways:
+    nothing = np.zeros(len(damaged), bool)
+    known = nothing if known is None else known
+    wishes = _wishes(nothing if random is None else random, known, share)
+    for parts in (_best_way(centres, damaged, pairs, wish, seed=seed) for wish in wishes):
         if parts is not None:
             return parts
+    if known.any():
+        raise DataError(
+            f"{int(known.sum())} of {len(known)} labels lie on ground that the model learned from, "
+            f"and of the others no blocks give {LEAST} of each class to keep aside: start from the "
+            "model that it was adapted from (--model), or label both classes on other ground"
+        )
     raise DataError(
         f"{int(damaged.sum())} damaged and {int((~damaged).sum())} undamaged labels lie so that "
         f"no blocks of {min(SIDES_M):g} to {max(SIDES_M):g} m give {LEAST} of each class to fit "
@@ -125,14 +147,19 @@ def apart(train: Rows, test: Rows, pairs: Rows) -> Rows:
     return train[~np.isin(train, near)]
 
 
-def _keeps(random: Bools) -> list[Bools]:
-    """Return which labels may be kept aside: those drawn at random first, else all."""
+def _wishes(random: Bools, known: Bools, share: float) -> list[_Wish]:
+    """Return what may be kept aside: labels drawn at random first, else any; never known ones."""
     everything = np.ones(len(random), bool)
-    return [random, everything] if random.any() and not random.all() else [everything]
+    kinds = [(random, True)] if random.any() else []
+    kinds += [] if random.all() else [(everything, False)]
+    return [
+        _Wish(keep=kind & ~known, count=share * int(kind.sum()), drawn=drawn)
+        for kind, drawn in kinds
+    ]
 
 
 def _best_way(
-    centres: Floats, damaged: Bools, pairs: Rows, *, keep: Bools, share: float, seed: int
+    centres: Floats, damaged: Bools, pairs: Rows, wish: _Wish, *, seed: int
 ) -> Parts | None:
     rng = np.random.default_rng(seed)
     best, least = None, np.inf
@@ -142,46 +169,47 @@ def _best_way(
         if block.max() == 0:
             continue
         for _ in range(DRAWS):
-            parts = _dealt(block, side, damaged, pairs, keep=keep, share=share, rng=rng)
-            cost = _cost(parts, damaged, share)
+            parts = _dealt(block, side, pairs, wish, rng)
+            cost = _cost(parts, damaged, wish)
             if cost < least:
                 best, least = parts, cost
     return best
 
 
-def _dealt(
-    block: Rows,
-    side: float,
-    damaged: Bools,
-    pairs: Rows,
-    *,
-    keep: Bools,
-    share: float,
-    rng: np.random.Generator,
-) -> Parts:
-    """Put blocks aside in a random order until the share is reached."""
+def _dealt(block: Rows, side: float, pairs: Rows, wish: _Wish, rng: np.random.Generator) -> Parts:
+    """Put blocks aside in a random order until there are as many as are wished for."""
     order = rng.permutation(block.max() + 1)
-    sizes = np.bincount(block, keep, minlength=len(order))[order]
+    sizes = np.bincount(block, wish.keep, minlength=len(order))[order]
     before = np.cumsum(sizes) - sizes
-    inside = np.isin(block, order[before + sizes / 2 < share * keep.sum()])
-    aside = np.flatnonzero(inside & keep)
+    # A block that has nothing to keep aside is left to the fit.
+    inside = np.isin(block, order[(sizes > 0) & (before + sizes / 2 < wish.count)])
+    aside = np.flatnonzero(inside & wish.keep)
     fitted = apart(np.flatnonzero(~inside), aside, pairs)
-    dropped = len(damaged) - len(aside) - len(fitted)
+    dropped = len(block) - len(aside) - len(fitted)
     return Parts(fitted=fitted, aside=aside, block=block, block_m=side, dropped=dropped)
 
 
-def _cost(parts: Parts, damaged: Bools, share: float) -> float:
-    """Return how bad a way is; infinite where a class is missing on a side."""
+def _cost(parts: Parts, damaged: Bools, wish: _Wish) -> float:
+    """Return how bad a way is; infinite where a class is missing on a side.
+
+    Of labels drawn at random only sizes and blocks count: a part that is picked by what its labels
+    say is no random draw any more, and nothing could be promised from it.
+    """
     sides = [damaged[parts.fitted], damaged[parts.aside]]
     fewest = min(min(int(side.sum()), int((~side).sum())) for side in sides)
     if fewest < LEAST:
         return np.inf
     blocks = len(np.unique(parts.block[parts.aside]))
     total = len(damaged)
-    return float(
-        abs(len(parts.aside) / total - share)
+    cost = (
+        abs(len(parts.aside) - wish.count) / total
         + parts.dropped / total
-        + 0.2 * max(0, COMFORTABLE - fewest) / COMFORTABLE
         + 0.5 * max(0, MIN_BLOCKS - blocks) / MIN_BLOCKS
+    )
+    if wish.drawn:
+        return cost
+    return float(
+        cost
+        + 0.2 * max(0, COMFORTABLE - fewest) / COMFORTABLE
         + abs(float(sides[0].mean() - sides[1].mean()))
     )

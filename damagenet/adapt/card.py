@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 
 from damagenet import __version__
+from damagenet.adapt.dividing import Divided
 from damagenet.adapt.labelled import Labelled
 from damagenet.adapt.report import AdaptReport, Comparison
 from damagenet.bundle import MANIFEST_COLUMNS, Bundle
@@ -22,6 +23,8 @@ from damagenet.calibration import (
 )
 from damagenet.card import ASIDE, Card, Event, Score
 from damagenet.confidence import confidence_curve
+from damagenet.confidence import logits as log_odds
+from damagenet.rules import reweighted
 
 TILES = "base tiles"
 KEPT = ("recall", "false_alarm_rate", "balanced_accuracy", "auroc")
@@ -30,9 +33,7 @@ BEFORE_ADAPTATION = "measured before the adaptation"
 Floats = npt.NDArray[np.float64]
 
 
-def draft_card(
-    base: Bundle, name: str, event: Event, *, logits: Floats, aside: Labelled, fitted: Labelled
-) -> Card:
+def draft_card(base: Bundle, name: str, event: Event, *, logits: Floats, divided: Divided) -> Card:
     """Return the card of an adapted network without scores and hashes.
 
     Outside the uncertain band half as many verdicts are wrong as without it: 2 %, as elsewhere, is
@@ -43,14 +44,16 @@ def draft_card(
         name: Name of the new bundle.
         event: Which labels it learned from.
         logits: Of the labels aside (N,).
-        aside: The labels aside.
-        fitted: The labels fitted.
+        divided: The labels.
     """
+    aside, prior = divided.aside, divided.prior
     labels = aside.damaged.astype(np.int64)
     drawn = "drawn at random" if event.random else "not all drawn at random"
     told = f"{len(labels)} labels of {', '.join(event.scenes)} kept aside, {drawn}"
     calibration = fit_calibration(logits, labels, fitted_on=told, shrink=True)
-    calibration = calibration.model_copy(update={"prior": float(labels.mean())})
+    # The share of all random labels is nearer to the truth than that of those aside alone.
+    shift = float(log_odds(prior) - log_odds(float(labels.mean())))
+    calibration = reweighted(calibration, shift, prior)
     p = probabilities(logits, calibration)
     threshold = even_threshold(logits, labels, calibration)
     error = max(ERROR_OUTSIDE_BAND, np.mean((p >= threshold) != aside.damaged) / 2)
@@ -61,7 +64,7 @@ def draft_card(
             "calibration": calibration,
             "threshold": threshold,
             "uncertain_band": uncertain_band(p, labels, threshold, error=error),
-            "class_prior": float(fitted.damaged.mean()),
+            "class_prior": float(divided.fitted.damaged.mean()),
             "confidence": confidence_curve(p, labels, threshold),
             "strangeness": None,
             "event": event,

@@ -9,8 +9,13 @@ from damagenet.adapt.blocks import fold_of
 from damagenet.adapt.report import Comparison
 from damagenet.calibration import even_threshold, fit_calibration, probabilities
 from damagenet.card import Card
-from damagenet.evaluation.intervals import MIN_BLOCKS, block_multiplicities, percentile_interval
-from damagenet.evaluation.metrics import METRICS, Sample, make_sample, measure
+from damagenet.evaluation.intervals import (
+    MIN_BLOCKS,
+    block_multiplicities,
+    percentile_interval,
+    why_no_interval,
+)
+from damagenet.evaluation.metrics import METRICS, Sample, blocks_holding, make_sample, measure
 from damagenet.evaluation.scores import Estimate, score_sample
 
 GAINS = ("recall", "false_alarm_rate", "balanced_accuracy", "auroc")
@@ -118,6 +123,8 @@ def _gain(before: Sample, after: Sample, metric: str, seed: int) -> Estimate:
     if before.blocks < MIN_BLOCKS:
         note = f"{before.blocks} spatial blocks: units drawn one by one, too narrow where alike"
         before, after = _each_its_own(before), _each_its_own(after)
+    elif (holding := blocks_holding(before, metric)) < MIN_BLOCKS:
+        note = f"{holding} of {before.blocks} spatial blocks hold what it counts: too narrow"
     weights = block_multiplicities(before.blocks, seed=seed)
     draws = METRICS[metric](after, weights) - METRICS[metric](before, weights)
     interval = percentile_interval(draws, gain)
@@ -126,5 +133,5 @@ def _gain(before: Sample, after: Sample, metric: str, seed: int) -> Estimate:
         low=interval.low if interval else None,
         high=interval.high if interval else None,
         n=before.p.size,
-        note=note if interval else "too few blocks hold both classes for an interval",
+        note=note if interval else why_no_interval(draws),
     )

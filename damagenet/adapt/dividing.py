@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from damagenet.adapt.blocks import Parts, Rows, overlapping, set_aside
+from damagenet.adapt.blocks import Bools, Parts, Rows, overlapping, set_aside
 from damagenet.adapt.labelled import Labelled
 from damagenet.adapt.report import LabelCounts
 from damagenet.card import Event
+from damagenet.labels import Kind
 
 TOO_NEAR = "too near to labels aside"
 
@@ -21,12 +22,17 @@ class Divided:
         fitted: The labels that are fitted.
         aside: The labels that are kept aside.
         pairs: Rows of `fitted` whose chips share ground.
+        known: How many labels lie on ground that the base learned from; none of them is aside.
+        prior: Share of damaged: of all labels drawn at random where all aside are of these, else
+            of those aside.
     """
 
     parts: Parts
     fitted: Labelled
     aside: Labelled
     pairs: Rows
+    known: int
+    prior: float
 
     @property
     def fitted_block(self) -> Rows:
@@ -39,8 +45,14 @@ class Divided:
         return self.parts.block[self.parts.aside]
 
 
-def divide(labelled: Labelled, *, share: float, seed: int) -> Divided:
+def divide(labelled: Labelled, *, known: Bools, share: float, seed: int) -> Divided:
     """Keep a share of the labels aside, in whole blocks.
+
+    Args:
+        labelled: N labels.
+        known: Which lie on ground that the base learned from (N,).
+        share: Wished share aside.
+        seed: Seed of the ways that are tried.
 
     Raises:
         DataError: If no blocks give both classes on both sides.
@@ -51,14 +63,19 @@ def divide(labelled: Labelled, *, share: float, seed: int) -> Divided:
         labelled.damaged,
         pairs,
         random=labelled.random,
+        known=known,
         share=share,
         seed=seed,
     )
+    aside = labelled.only(parts.aside)
+    drawn = labelled.damaged[labelled.random] if aside.random.all() else aside.damaged
     return Divided(
         parts=parts,
         fitted=labelled.only(parts.fitted),
-        aside=labelled.only(parts.aside),
+        aside=aside,
         pairs=among(pairs, parts.fitted),
+        known=int(known.sum()),
+        prior=float(drawn.mean()),
     )
 
 
@@ -80,13 +97,16 @@ def event_of(divided: Divided, base: str) -> Event:
         divided: The labels.
         base: What is adapted, as name@hash.
     """
+    aside = divided.aside
     return Event(
         scenes=scenes_of(divided),
+        scene_sha256=tuple(sorted({str(one) for one in aside.scene_sha256[aside.random]})),
+        units=Kind.BUILDING,
         base=base,
         fitted=len(divided.fitted),
-        aside=len(divided.aside),
-        aside_damaged=int(divided.aside.damaged.sum()),
-        aside_random=int(divided.aside.random.sum()),
+        aside=len(aside),
+        aside_damaged=int(aside.damaged.sum()),
+        aside_random=int(aside.random.sum()),
     )
 
 

@@ -13,6 +13,7 @@ from rasterio.windows import Window
 
 from damagenet.card import Card
 from damagenet.engine.before import find_pre, opened_pictures, scene_options
+from damagenet.engine.fingerprints import scene_sha256
 from damagenet.engine.judging import owners
 from damagenet.errors import DataError
 from damagenet.evaluation.contradictions import metres_around, one_label_each
@@ -47,6 +48,7 @@ class Labelled:
         damaged: What the label says (N,).
         random: The label was drawn at random (N,).
         scene: Stem of the scene that it was read from (N,).
+        scene_sha256: Hash of that scene's file (N,).
         images: One uint8 array (M, 3, S, S) for each picture of a chip.
         owner: Which building each chip shows, ascending (M,).
         ground: West, south, east and north of each chip in metres, in one projection (M, 4).
@@ -58,6 +60,7 @@ class Labelled:
     damaged: Bools
     random: Bools
     scene: npt.NDArray[np.str_]
+    scene_sha256: npt.NDArray[np.str_]
     images: Images
     owner: Rows
     ground: Floats
@@ -88,6 +91,7 @@ class Labelled:
             damaged=self.damaged[units],
             random=self.random[units],
             scene=self.scene[units],
+            scene_sha256=self.scene_sha256[units],
             images=tuple(image[chips] for image in self.images),
             owner=np.searchsorted(units, self.owner[chips]),
             ground=self.ground[chips],
@@ -239,6 +243,7 @@ def _on_scene(
             damaged=rows["damaged"].to_numpy(bool),
             random=(rows["drawn"] == RANDOM).to_numpy(bool),
             scene=np.full(len(rows), scene.path.stem),
+            scene_sha256=np.full(len(rows), scene_sha256(scene.path)),
             images=tuple(image[taken] for image in chips.images),
             owner=np.searchsorted(kept, owner[taken]),
             left_out={},
@@ -276,6 +281,7 @@ def _joined(found: Sequence[Labelled], left_out: dict[str, int]) -> Labelled:
         damaged=np.concatenate([one.damaged for one in some]),
         random=np.concatenate([one.random for one in some]),
         scene=np.concatenate([one.scene for one in some]),
+        scene_sha256=np.concatenate([one.scene_sha256 for one in some]),
         images=tuple(
             np.concatenate(parts) for parts in zip(*(one.images for one in some), strict=True)
         ),

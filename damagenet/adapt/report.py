@@ -55,7 +55,8 @@ class AdaptReport(Settings):
     aside: Comparison
     """The labels kept aside."""
     base_task: Comparison | None
-    """Tiles of the base's data set that neither bundle was trained on; None if not measured."""
+    """Tiles of the base's data set that neither bundle was trained on and that did not choose the
+    base's threshold; None if not measured."""
     base_task_note: str
     """How the tiles were chosen, or why they were not scored and how to score them."""
     threshold: float

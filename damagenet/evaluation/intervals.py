@@ -21,6 +21,9 @@ RESAMPLES = 2000
 MIN_BLOCKS = 10
 """With fewer blocks a bootstrap over blocks says nothing of what another storm would give."""
 
+SAME = 1e-9
+"""Draws no farther apart differ by rounding alone."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interval:
@@ -48,22 +51,31 @@ def block_multiplicities(blocks: int, *, resamples: int = RESAMPLES, seed: int =
 def percentile_interval(draws: Floats, point: float) -> Interval | None:
     """Return the central 95 % of the draws, stretched to hold the point estimate.
 
-    The stretch matters for the calibration error alone: noise can only add to it, so that its
-    draws lie above the estimate.
-
     Args:
         draws: The metric in every resample (R,); NaN where a resample held one class only.
         point: The metric on all data.
 
     Returns:
-        The interval, or None where more than one resample in ten had no value.
+        The interval, or None where more than one resample in ten had no value, or all have the
+        same one: an interval of no width would say that nothing is uncertain.
     """
     usable = draws[np.isfinite(draws)]
-    if usable.size < 0.9 * draws.size:
+    if _too_few(usable, draws) or np.ptp(usable) < SAME:
         return None
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(usable, [tail, 1 - tail])
     return Interval(low=min(float(low), point), high=max(float(high), point))
+
+
+def why_no_interval(draws: Floats) -> str:
+    """Return in words why `percentile_interval` gives none for these draws."""
+    if _too_few(draws[np.isfinite(draws)], draws):
+        return "too few blocks hold both classes for an interval"
+    return "all draws of blocks give the same value, which is no interval"
+
+
+def _too_few(usable: Floats, draws: Floats) -> bool:
+    return usable.size < 0.9 * draws.size
 
 
 def binomial_interval(successes: int, trials: int) -> Interval:

@@ -57,7 +57,7 @@ class Sample:
             ~self.labels & self.flagged,
             ~self.labels & ~self.flagged,
         )
-        return np.stack([self._per_block(mask & self.decided) for mask in masks], axis=1)
+        return np.stack([self.per_block(mask & self.decided) for mask in masks], axis=1)
 
     @cached_property
     def gaps(self) -> Floats:
@@ -70,14 +70,15 @@ class Sample:
     @cached_property
     def squared_errors(self) -> Floats:
         """Sum of squared errors per block, float64 (B,)."""
-        return self._per_block((self.p - self.labels) ** 2)
+        return self.per_block((self.p - self.labels) ** 2)
 
     @cached_property
     def sizes(self) -> Floats:
         """Number of units per block, float64 (B,)."""
-        return self._per_block(np.ones_like(self.p))
+        return self.per_block(np.ones_like(self.p))
 
-    def _per_block(self, values: npt.NDArray[np.generic]) -> Floats:
+    def per_block(self, values: npt.NDArray[np.generic]) -> Floats:
+        """Return the sum of one value per unit (N,) over each block, float64 (B,)."""
         summed = np.bincount(self.block, weights=values, minlength=self.blocks)
         return summed.astype(np.float64)
 
@@ -218,6 +219,36 @@ METRICS: dict[str, Callable[[Sample, Floats], Floats]] = {
     "precision": _precision,
 }
 """Each metric over weights (R, B) gives one value per row (R,), NaN where it does not exist."""
+
+
+def blocks_holding(sample: Sample, metric: str) -> int:
+    """Return how many spatial blocks hold what a metric counts; of two classes the smaller number.
+
+    Only these vary a bootstrap over blocks: others add nothing, however many they are.
+
+    Args:
+        sample: What is scored.
+        metric: One of METRICS.
+    """
+    found, missed, flagged, kept = sample.cells.T
+    damaged, undamaged = found + missed, flagged + kept
+    counted = {
+        "accuracy": (damaged + undamaged,),
+        "balanced_accuracy": (damaged, undamaged),
+        "auroc": _ranked(sample),
+        "recall": (damaged,),
+        "false_alarm_rate": (undamaged,),
+        "precision": (found + flagged,),
+    }.get(metric, (sample.sizes,))
+    return min(int((each > 0).sum()) for each in counted)
+
+
+def _ranked(sample: Sample) -> tuple[Floats, Floats]:
+    """Count damaged and undamaged units per block, of the scenes that hold both."""
+    damaged = np.bincount(sample.group, weights=sample.labels)
+    both = (damaged > 0) & (damaged < np.bincount(sample.group))
+    ranked = both[sample.group]
+    return sample.per_block(sample.labels & ranked), sample.per_block(~sample.labels & ranked)
 
 
 def measure(sample: Sample, metric: str) -> float | None:

@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from rich.table import Table
 
 from damagenet.evaluation.intervals import MIN_BLOCKS
+from damagenet.evaluation.metrics import METRICS
 from damagenet.evaluation.score_report import SHOWN, EvaluationReport, FoldScores
-from damagenet.evaluation.scores import Estimate, Scores
+from damagenet.evaluation.scores import HOLD_IT, Estimate, Scores
 from damagenet.evaluation.survey_scores import SurveyedUnits, SurveyReport
-from damagenet.evaluation.truth import words_told
+from damagenet.evaluation.truth import elsewhere_told, words_told
 
 HEADINGS = {
     "accuracy": "accuracy %",
@@ -50,6 +51,7 @@ def _survey_tables(report: SurveyReport) -> Iterator[Table | str]:
     yield (
         f"{join.matched} units joined to {report.truth.name} by {how}; without a counterpart: "
         f"{join.units_unmatched} units, {join.truth_unmatched} surveyed buildings"
+        + elsewhere_told(join)
     )
     yield words_told(join.words)
     if join.truth_ignored:
@@ -127,6 +129,17 @@ def interval_remark(scored: list[Scores]) -> Iterator[str]:
         yield (
             f"with {count} spatial block(s), fewer than {MIN_BLOCKS}, intervals are "
             "exact binomial ones: too narrow where neighbours are alike"
+        )
+    sparse = [
+        metric.replace("_", " ")
+        for metric in METRICS
+        if any(HOLD_IT in scores.estimate(metric).note for scores in scored)
+    ]
+    if sparse:
+        yield (
+            f"fewer than {MIN_BLOCKS} of the spatial blocks hold what is counted for "
+            f"{', '.join(sparse)}: shares have exact binomial intervals, too narrow where "
+            "neighbours are alike, and the rest none"
         )
 
 

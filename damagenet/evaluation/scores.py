@@ -12,11 +12,13 @@ from damagenet.evaluation.intervals import (
     binomial_interval,
     block_multiplicities,
     percentile_interval,
+    why_no_interval,
 )
 from damagenet.evaluation.metrics import (
     METRICS,
     Floats,
     Sample,
+    blocks_holding,
     equal_mass_bins,
     make_sample,
     measure,
@@ -52,7 +54,7 @@ class Scores(Settings):
     damaged: int
     undamaged: int
     blocks: int
-    """Number of spatial blocks; below 10 no bootstrap over them is made."""
+    """Number of spatial blocks; a metric whose units lie in fewer than 10 has no bootstrap."""
     confusion: Confusion
     accuracy: Estimate
     always_damaged_accuracy: float | None
@@ -83,6 +85,8 @@ class Scores(Settings):
 LIMIT_DRAWS = 500
 SHARES = ("accuracy", "recall", "false_alarm_rate", "precision")
 """Metrics that are k of n, for which an exact binomial interval exists."""
+HOLD_IT = "spatial blocks hold what it counts"
+TOO_NARROW = "exact binomial interval, too narrow where neighbours are alike"
 
 
 def score(
@@ -175,17 +179,48 @@ def _interval(
     sample: Sample, metric: str, weights: Floats | None, value: float
 ) -> tuple[Interval | None, str]:
     """Choose the interval that can be given, and say where it is not the bootstrap."""
-    successes, trials = _counts(sample, metric)
-    few = f"{sample.blocks} spatial block{'s' if sample.blocks > 1 else ''}"
-    if metric in SHARES and (weights is None or successes in (0, trials)):
+    if metric == "calibration_error":
+        # Chance only adds to it, so that the draws lie above the truth.
+        return None, "no interval, as chance can only add to it: see calibration_limit"
+    few = _too_few_blocks(sample, metric)
+    if metric in SHARES and (few or _all_equal(sample, metric)):
         # A bootstrap of nothing but equal outcomes has no width, which would be a lie.
-        reason = few if weights is None else "all outcomes equal"
-        note = f"{reason}: exact binomial interval, too narrow where neighbours are alike"
-        return binomial_interval(successes, trials), note
-    if weights is None:
+        note = f"{few or 'all outcomes equal'}: {TOO_NARROW}"
+        return binomial_interval(*_counts(sample, metric)), note
+    if weights is None or few:
         return None, f"{few}: too few for an interval"
-    interval = percentile_interval(METRICS[metric](sample, weights), value)
-    return interval, "" if interval else "too few blocks hold both classes for an interval"
+    if metric == "balanced_accuracy":
+        equal = [one for one in ("recall", "false_alarm_rate") if _all_equal(sample, one)]
+        if equal:
+            return _joined(sample), f"all outcomes equal ({', '.join(equal)}): {TOO_NARROW}"
+    draws = METRICS[metric](sample, weights)
+    interval = percentile_interval(draws, value)
+    if interval is None and metric in SHARES:
+        return binomial_interval(*_counts(sample, metric)), f"all blocks are alike: {TOO_NARROW}"
+    return interval, "" if interval else why_no_interval(draws)
+
+
+def _too_few_blocks(sample: Sample, metric: str) -> str:
+    """Say how few blocks hold what a metric counts; nothing where they are enough."""
+    holding = blocks_holding(sample, metric)
+    if holding >= MIN_BLOCKS:
+        return ""
+    if sample.blocks < MIN_BLOCKS:
+        return f"{sample.blocks} spatial block{'s' if sample.blocks > 1 else ''}"
+    return f"{holding} of {sample.blocks} {HOLD_IT}"
+
+
+def _all_equal(sample: Sample, share: str) -> bool:
+    successes, trials = _counts(sample, share)
+    return successes in (0, trials)
+
+
+def _joined(sample: Sample) -> Interval:
+    """Return what balanced accuracy can be within the exact limits of both its shares."""
+    recall, alarms = (
+        binomial_interval(*_counts(sample, share)) for share in ("recall", "false_alarm_rate")
+    )
+    return Interval(low=(recall.low + 1 - alarms.high) / 2, high=(recall.high + 1 - alarms.low) / 2)
 
 
 def _counts(sample: Sample, metric: str) -> tuple[int, int]:

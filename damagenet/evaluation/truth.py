@@ -1,7 +1,9 @@
 """Survey truth: what people found, joined unit by unit to what an assessment said.
 
-Units and surveyed buildings are the same where their ids are equal and their places agree; where
-the two files number their buildings differently, the nearest within 10 m is taken, one to one.
+Units and surveyed buildings are the same where their ids are equal and they lie within 10 m. Row
+numbers of two files are equal too, though one row more or less gives every later building another
+one's number: where more than 5 % of the pairs of equal id lie farther apart, the ids are foreign,
+and the nearest within 10 m is taken for all, one to one.
 """
 
 import re
@@ -23,6 +25,8 @@ from data_prep.footprints import Buildings, read_buildings
 
 NEAREST_M = 10.0
 """A surveyed building farther than this from a unit is another building."""
+FOREIGN_SHARE = 0.05
+"""With a larger share of pairs of equal id farther apart than that, the ids are foreign."""
 SLIP_CUTOFF = 0.9
 """Similarity from which a word of the field is taken for a slip of a word that was asked for."""
 
@@ -39,6 +43,8 @@ class Join(Settings):
 
     joined_by: JoinedBy
     matched: int
+    ids_elsewhere: int = 0
+    """Pairs of equal id that are not the same building, as they lie farther apart than 10 m."""
     units_unmatched: int
     """Units of the assessment that no surveyed building answers to."""
     truth_unmatched: int
@@ -115,7 +121,20 @@ def read_survey(
 
 def words_told(words: dict[str, str]) -> str:
     """Return what each word of a survey's field was taken for, in a line."""
-    return "words: " + ", ".join(f"{word} is {kind}" for word, kind in words.items())
+    said = "words: " + ", ".join(f"{word} is {kind}" for word, kind in words.items())
+    if "damaged" in words.values():
+        return said
+    return f"no word of the field is taken for damaged, so that nothing counts as damaged; {said}"
+
+
+def elsewhere_told(join: Join) -> str:
+    """Return what is to be said of pairs of equal id that lie apart, after a join; else nothing."""
+    if not join.ids_elsewhere:
+        return ""
+    return (
+        f"; {join.ids_elsewhere:,} pairs of equal id lie farther apart than {NEAREST_M:g} m and "
+        "are not the same building"
+    )
 
 
 def _column(buildings: Buildings, field: str, path: Path) -> pd.Series:
@@ -202,9 +221,13 @@ def join_survey(units: pd.DataFrame, survey: Survey) -> tuple[pd.DataFrame, Join
         EvaluationError: If not one unit has a counterpart.
     """
     distances = _Distances.between(units, survey.frame)
-    pairs, joined_by = _pairs_by_id(units, survey.frame, distances), "id"
-    if pairs is None:
-        pairs, joined_by = distances.nearest(), "nearest"
+    same_id = _pairs_of_equal_id(units, survey.frame)
+    apart_m = distances.of(same_id)
+    # False for the NaN of a unit without a place, which keeps its pair.
+    elsewhere = apart_m > NEAREST_M
+    foreign = elsewhere.sum() > FOREIGN_SHARE * np.isfinite(apart_m).sum()
+    joined_by: JoinedBy = "nearest" if foreign or not len(same_id) else "id"
+    pairs = same_id[~elsewhere] if joined_by == "id" else distances.nearest()
     if not len(pairs):
         raise EvaluationError(
             f"no unit matches a surveyed building, by id or within {NEAREST_M:g} m: "
@@ -216,8 +239,9 @@ def join_survey(units: pd.DataFrame, survey: Survey) -> tuple[pd.DataFrame, Join
     if "drawn" in answers:
         matched["drawn"] = answers["drawn"].to_numpy()
     return matched, Join(
-        joined_by="id" if joined_by == "id" else "nearest",
+        joined_by=joined_by,
         matched=len(matched),
+        ids_elsewhere=int(elsewhere.sum()),
         units_unmatched=len(units) - len(matched),
         truth_unmatched=len(survey.frame) - len(matched),
         truth_ignored=survey.ignored,
@@ -261,22 +285,9 @@ class _Distances:
         return np.array(sorted(pairs), dtype=np.intp).reshape(-1, 2)
 
 
-def _pairs_by_id(
-    units: pd.DataFrame, truth: gpd.GeoDataFrame, distances: _Distances
-) -> npt.NDArray[np.intp] | None:
-    """Return pairs of equal id, or None where ids are foreign or name other places.
-
-    Row numbers of two different files are equal too, so that half of the pairs must lie within
-    reach of each other; and cells of two scenes may share an id.
-    """
+def _pairs_of_equal_id(units: pd.DataFrame, truth: gpd.GeoDataFrame) -> npt.NDArray[np.intp]:
+    """Return pairs of equal id; none where two units share an id, as cells of two scenes may."""
     row_of = pd.Series(np.arange(len(truth)), index=truth["unit_id"])
     found = units["unit_id"].astype(str).map(row_of)
-    matched = found.notna().to_numpy()
-    if not matched.any() or not units["unit_id"].is_unique:
-        return None
-    pairs = np.stack([np.flatnonzero(matched), found[matched].to_numpy(dtype=np.intp)], axis=1)
-    apart = distances.of(pairs)
-    apart = apart[np.isfinite(apart)]
-    if apart.size and np.median(apart) > NEAREST_M:
-        return None
-    return pairs
+    matched = found.notna().to_numpy() & units["unit_id"].is_unique
+    return np.stack([np.flatnonzero(matched), found[matched].to_numpy(dtype=np.intp)], axis=1)

@@ -56,18 +56,36 @@ def _event_note(event: Event, assessment: Assessment) -> str:
             f"{NOT_CALIBRATED}: probabilities were calibrated {labels}, of which "
             f"{event.aside_random} were drawn at random, so that no share of errors is promised"
         )
-    if assessment.scene.path.stem in event.scenes:
+    why = _why_elsewhere(event, assessment)
+    if not why:
         return f"Calibrated for this event: {labels}, drawn at random"
-    return (
-        f"{NOT_CALIBRATED}, unless {assessment.scene.path.stem} shows the same: probabilities "
-        f"were calibrated {labels}, drawn at random"
-    )
+    return f"{NOT_CALIBRATED}: probabilities were calibrated {labels}, drawn at random, {why}"
+
+
+def _why_elsewhere(event: Event, assessment: Assessment) -> str:
+    """Return why random labels of an event speak of other units than these; blank where not."""
+    if not event.scene_sha256 or event.units is None:
+        return (
+            "and the card keeps no hash of their scenes, so that no share of errors is promised: "
+            "adapt the model again"
+        )
+    if assessment.scene.sha256 not in event.scene_sha256:
+        return f"and none of them lies on this file of {assessment.scene.path.stem}"
+    if assessment.kind != event.units:
+        return f"which are of {event.units}s and say nothing of {assessment.kind}s"
+    if is_strange(assessment):
+        return "but this scene looks unlike the training ground"
+    return ""
 
 
 def promised(assessment: Assessment) -> bool:
-    """Return whether the share of errors is promised: calibrated on random labels of the scene."""
+    """Return whether the share of errors is promised.
+
+    It is where random labels of this very file, of the same kind of unit, calibrated the model,
+    and the scene is not strange to it.
+    """
     event = assessment.card.event
-    return event is not None and event.random and assessment.scene.path.stem in event.scenes
+    return event is not None and event.random and not _why_elsewhere(event, assessment)
 
 
 def confidence_note(assessment: Assessment) -> str:

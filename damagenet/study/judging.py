@@ -200,7 +200,7 @@ def _verdict(results: _Results, base: _Results | None, difference: Difference | 
         return "baseline"
     if lacking := _lacking(results, base):
         return lacking
-    if difference is None:
+    if difference is None or difference.too_few_seeds:
         return "no word: too few seeds"
     if not difference.counts:
         return "no difference shown"

@@ -10,20 +10,32 @@ The interval of the difference of rank k has the level at which Holm tested it,
 So an interval leaves out zero exactly where Holm rejects. Where nothing is rejected, all have
 Bonferroni's 1 - 0.05 / m and hold together with 95 %. Behind a rejection they are narrower than
 that; `simultaneous` is Bonferroni's for all.
+
+Two seeds often differ by the same few test tiles, and three or four sometimes: a spread of nothing
+then is chance, and no word is given (p = 1).
 """
 
 import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 from scipy.optimize import brentq
 from scipy.stats import nct, t
 
 from damagenet.config import Settings
 
+Floats = npt.NDArray[np.float64]
+
 ERROR_RATE = 0.05
 """Chance of one wrong claim or more in a family where nothing differs."""
 POWER = 0.8
+FEWEST_SEEDS = 3
+"""With fewer seeds no difference counts."""
+FEWEST_EQUAL_SEEDS = 5
+"""With fewer seeds no difference counts where all seeds show the same one."""
+SAME = 2e-6
+"""Differences no farther apart are equal: the scores of a study are kept to six digits."""
 
 
 class Range(Settings):
@@ -58,7 +70,7 @@ class Difference(Settings):
     deviation: float
     """Standard deviation of the differences."""
     p: float
-    """Of the paired t-test, two-sided."""
+    """Of the paired t-test, two-sided; 1 where the seeds are too few for a word."""
     p_holm: float
     """The same, adjusted for the family; below 0.05 it counts."""
     interval: Range
@@ -70,6 +82,11 @@ class Difference(Settings):
     def counts(self) -> bool:
         """Whether the difference is more than chance in this family."""
         return self.p_holm <= ERROR_RATE
+
+    @property
+    def too_few_seeds(self) -> bool:
+        """Whether no word is given, whatever the difference."""
+        return _too_few(self.n, self.deviation)
 
 
 def mean_of(values: Sequence[float]) -> Mean:
@@ -122,7 +139,8 @@ def differences(
 
     Args:
         pairs: Per variant its score minus the other's, seed by seed. Those with fewer than
-            two seeds have no interval and are left out.
+            two seeds have no interval and are left out; those with too few for a word have one
+            that holds zero.
         family: Number of comparisons in all, where some are not there yet.
     """
     known = {name: np.asarray(each, np.float64) for name, each in pairs.items() if len(each) > 1}
@@ -132,15 +150,14 @@ def differences(
     levels = holm_levels(tests, family=size)
     judged = {}
     for (name, each), p, p_holm, level in zip(known.items(), tests, adjusted, levels, strict=True):
-        mean, deviation, n = float(each.mean()), float(each.std(ddof=1)), each.size
         judged[name] = Difference(
-            n=n,
-            mean=mean,
-            deviation=deviation,
+            n=each.size,
+            mean=float(each.mean()),
+            deviation=float(each.std(ddof=1)),
             p=p,
             p_holm=p_holm,
-            interval=_interval(mean, deviation, n, error_rate=level).within(-1, 1),
-            simultaneous=_interval(mean, deviation, n, error_rate=ERROR_RATE / size).within(-1, 1),
+            interval=_of_difference(each, error_rate=level),
+            simultaneous=_of_difference(each, error_rate=ERROR_RATE / size),
         )
     return judged
 
@@ -169,11 +186,28 @@ def findable(deviation: float, n: int, *, family: int) -> float:
     return float(brentq(lacking, 0.0, 3 * threshold + 10)) * deviation / math.sqrt(n)
 
 
-def _p_value(each: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float:
+def _too_few(n: int, deviation: float) -> bool:
+    return n < (FEWEST_EQUAL_SEEDS if deviation <= SAME else FEWEST_SEEDS)
+
+
+def _p_value(each: Floats) -> float:
     mean, deviation = float(each.mean()), float(each.std(ddof=1))
+    if _too_few(each.size, deviation):
+        return 1.0
     if deviation == 0:
         return 0.0 if mean else 1.0
     return float(2 * t.sf(abs(mean) / deviation * math.sqrt(each.size), each.size - 1))
+
+
+def _of_difference(each: Floats, *, error_rate: float) -> Range:
+    mean, deviation = float(each.mean()), float(each.std(ddof=1))
+    too_few = _too_few(each.size, deviation)
+    if too_few and deviation <= SAME:  # A few equal seeds say nothing of the spread.
+        return Range(low=-1, high=1)
+    found = _interval(mean, deviation, each.size, error_rate=error_rate).within(-1, 1)
+    if not too_few:
+        return found
+    return Range(low=min(found.low, 0), high=max(found.high, 0))
 
 
 def _interval(mean: float, deviation: float, n: int, *, error_rate: float) -> Range:

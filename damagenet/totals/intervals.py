@@ -13,6 +13,9 @@ moves the total most gets that unit. This is the gamma interval for weighted sum
 the sum is taken to be of one family (here beta) with the sum's mean and variance, the variance of
 an urn as sampled being the unbiased one.
 
+With fewer than 8 labels in all, every urn gets that unit: two strata with one label each show
+nothing of what varies, and one unit more in one of them covers 84 % and not 95.
+
 With few damaged labels the limits stand at 2.5 % each, which keeps 95 % or more. From 20 damaged
 and 4 undamaged labels on, where that would be wider than needed, both distributions are mixed
 half and half: the mid-P version of Fay and Kim (2017, Biom. J. 59:549-567).
@@ -35,6 +38,8 @@ TAIL = 0.025
 MID_DAMAGED = 20
 """Damaged labels from which on the mid-P limits hold; see DESIGN.md, Tried."""
 MID_UNDAMAGED = 4
+FEW_LABELS = 8
+"""Labels below which every urn gets one unit more; see DESIGN.md, Tried."""
 BISECTIONS = 20
 _LEAST_SHAPE = 1e-2
 """Below it both shapes of a beta distribution put all weight on its ends."""
@@ -152,12 +157,17 @@ def _estimate(r: Floats, n: Floats, x: Floats) -> Floats:
 
 
 def _urns(r: Floats, n: Floats, x: Floats, *, damaged: bool) -> _Beta:
-    """Return the sum over the urns with one more unit in the one where it moves the sum most."""
+    """Return the sum over the urns with one more unit in the one where it moves the sum most.
+
+    With few labels each urn with a label gets one.
+    """
     kind = n - x if damaged else x
     # The second term decides between urns that hold one kind only.
     moved = r * (kind + 1e-9) / np.maximum(n * (n + 1), 1)
     more = np.zeros_like(r)
     more[np.arange(len(r)), moved.argmax(axis=1)] = 1
+    few = n.sum(axis=1, keepdims=True) < FEW_LABELS
+    more = np.where(few, n > 0, more)
     shape = x + more * damaged
     total = np.maximum(n + more, 1)
     share = shape / total

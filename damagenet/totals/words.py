@@ -1,7 +1,7 @@
 """What is said of totals in plain words: the whole in a sentence, and when it holds."""
 
 from damagenet.card import Card
-from damagenet.evaluation.truth import words_told
+from damagenet.evaluation.truth import elsewhere_told, words_told
 from damagenet.outputs.totals import AreaTotal, Situation
 from damagenet.totals.error_rates import ErrorRates, Rate
 from damagenet.totals.labels import Labels
@@ -94,7 +94,7 @@ def label_notes(labels: Labels, name: str, kind: str, *, not_judged: int) -> lis
     random = int(labels.random.sum())
     told = [
         f"{join.matched:,} labels of {name} joined by {how}, {random:,} of them drawn at random; "
-        f"{join.truth_unmatched:,} match no {kind}",
+        f"{join.truth_unmatched:,} match no {kind}{elsewhere_told(join)}",
         words_told(join.words),
     ]
     if join.truth_ignored:
