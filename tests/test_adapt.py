@@ -403,7 +403,7 @@ def test_adapting_once_more_keeps_no_label_aside_on_ground_that_is_known(event, 
     assert aside.any()
     assert not (aside & known).any()
     again = adapt([event / "scene.tif"], asked_again)
-    told_so = f"none of the {known.sum()} labels on ground that the base learned from is among them"
+    told_so = f"{known.sum()} labels lie on ground that the base learned from: none of them is kept"
     assert told_so in again.aside.note
     assert f"{known.sum()} of 64 labels lie on ground that the base learned from" in caplog.text
     card = read_card(event / "again")
@@ -414,15 +414,19 @@ def test_adapting_once_more_keeps_no_label_aside_on_ground_that_is_known(event, 
     assert len(both) == len(learned) + card.event.fitted
 
 
-def test_labels_on_known_ground_alone_are_refused_with_the_model_to_start_from(event):
+def test_labels_on_known_ground_alone_promise_nothing_and_it_is_said(event):
     base = load_bundle(event / "base")
     told(event)
     every = gpd.read_file(event / "labels.geojson").centroid.to_crs(4326)
     places = pd.DataFrame({"lon": every.x, "lat": every.y, "label": 1, "sha256": "0" * 64})
     save_bundle(event / "base", base.card, base.network, places)
-    message = "64 of 64 labels lie on ground that the model learned from.*start from the model that"
-    with pytest.raises(DataError, match=message):
-        told(event, overwrite=True)
+    report = told(event, labels_are_random=True, overwrite=True)
+    assert "64 labels lie on ground that the base learned from" in report.aside.note
+    assert f"{report.labels.aside} of them had to be kept aside" in report.aside.note
+    event_told = read_card(event / "storm").event
+    assert event_told.aside > event_told.aside_random == 0
+    assert not event_told.random
+    assert event_told.scene_sha256 == ()
 
 
 def test_chosen_labels_promise_nothing_where_the_random_ones_are_known(event):

@@ -131,7 +131,7 @@ def test_known_labels_are_never_aside_and_the_others_are_where_they_can_be():
     assert not known[parts.aside].any()
     assert len(parts.aside) == pytest.approx(36, abs=6)
     assert known[parts.fitted].sum() > known.sum() / 2
-    with pytest.raises(DataError, match=r"120 of 120 labels lie on ground that the model learned"):
+    with pytest.raises(DataError, match="of each class to fit"):
         set_aside(centres, damaged, pairs, known=np.ones(120, bool))
 
 

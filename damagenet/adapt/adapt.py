@@ -134,13 +134,14 @@ def adapt_to(
         DataError: If no blocks give both classes on both sides, on ground new to the base.
     """
     known = known_ground(labelled, learned_tiles(base.folder))
-    if known.any():
-        logger.warning(
-            "%d of %d labels lie on ground that the base learned from: none of them is kept aside",
-            int(known.sum()),
-            len(known),
-        )
     divided = divide(labelled, known=known, share=options.aside, seed=options.seed)
+    if divided.known:
+        logger.warning(
+            "%d of %d labels lie on ground that the base learned from: %s",
+            divided.known,
+            len(known),
+            _known_aside(divided),
+        )
     fitted = fit(base, divided, options, progress=progress)
     logits = unit_logits(fitted.network, divided.aside)
     event = event_of(divided, base.model_id)
@@ -160,6 +161,16 @@ def known_ground(labelled: Labelled, learned: pd.DataFrame) -> Bools:
     half = HALF_TILE_DEGREES
     boxes = list(zip(lon - half, lat - half, lon + half, lat + half, strict=True))
     return np.bincount(labelled.owner, seen_boxes(boxes, learned), minlength=len(labelled)) > 0
+
+
+def _known_aside(divided: Divided) -> str:
+    if not divided.known_aside:
+        return "none of them is kept aside"
+    return (
+        f"{divided.known_aside} of them had to be kept aside, so that the scores flatter it and "
+        "nothing is promised; start from a model that did not learn that ground (--model), or "
+        "label other ground"
+    )
 
 
 def require_free(folder: Path, *, overwrite: bool) -> None:
@@ -224,7 +235,9 @@ def _require_damaged_words(survey: Survey, options: AdaptOptions, labels: Path) 
 def _aside(adapted: Adapted, base: Bundle, seed: int) -> Comparison:
     """Score the labels aside before and after, and say how many could not be kept there."""
     aside, known = adapted.divided.aside, adapted.divided.known
-    note = f"none of the {known} labels on ground that the base learned from is among them"
+    note = (
+        f"{known} labels lie on ground that the base learned from: {_known_aside(adapted.divided)}"
+    )
     return compare_aside(
         unit_logits(base.network, aside),
         adapted.logits,

@@ -107,12 +107,6 @@ def set_aside(
     for parts in (_best_way(centres, damaged, pairs, wish, seed=seed) for wish in wishes):
         if parts is not None:
             return parts
-    if known.any():
-        raise DataError(
-            f"{int(known.sum())} of {len(known)} labels lie on ground that the model learned from, "
-            f"and of the others no blocks give {LEAST} of each class to keep aside: start from the "
-            "model that it was adapted from (--model), or label both classes on other ground"
-        )
     raise DataError(
         f"{int(damaged.sum())} damaged and {int((~damaged).sum())} undamaged labels lie so that "
         f"no blocks of {min(SIDES_M):g} to {max(SIDES_M):g} m give {LEAST} of each class to fit "

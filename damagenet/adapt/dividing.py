@@ -1,6 +1,6 @@
 """The labels in two parts: one to fit, one aside in ground of its own."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -8,6 +8,7 @@ from damagenet.adapt.blocks import Bools, Parts, Rows, overlapping, set_aside
 from damagenet.adapt.labelled import Labelled
 from damagenet.adapt.report import LabelCounts
 from damagenet.card import Event
+from damagenet.errors import DataError
 from damagenet.labels import Kind
 
 TOO_NEAR = "too near to labels aside"
@@ -22,7 +23,8 @@ class Divided:
         fitted: The labels that are fitted.
         aside: The labels that are kept aside.
         pairs: Rows of `fitted` whose chips share ground.
-        known: How many labels lie on ground that the base learned from; none of them is aside.
+        known: How many labels lie on ground that the base learned from.
+        known_aside: How many of them are aside: none where enough others are.
         prior: Share of damaged: of all labels drawn at random where all aside are of these, else
             of those aside.
     """
@@ -32,6 +34,7 @@ class Divided:
     aside: Labelled
     pairs: Rows
     known: int
+    known_aside: int
     prior: float
 
     @property
@@ -48,6 +51,9 @@ class Divided:
 def divide(labelled: Labelled, *, known: Bools, share: float, seed: int) -> Divided:
     """Keep a share of the labels aside, in whole blocks.
 
+    Known labels are kept aside only where the others do not suffice; they promise nothing then,
+    and do not count as drawn at random.
+
     Args:
         labelled: N labels.
         known: Which lie on ground that the base learned from (N,).
@@ -58,16 +64,18 @@ def divide(labelled: Labelled, *, known: Bools, share: float, seed: int) -> Divi
         DataError: If no blocks give both classes on both sides.
     """
     pairs = overlapping(labelled.ground, labelled.owner)
-    parts = set_aside(
-        labelled.centres,
-        labelled.damaged,
-        pairs,
-        random=labelled.random,
-        known=known,
-        share=share,
-        seed=seed,
-    )
+    places, said = labelled.centres, labelled.damaged
+    drawn_at_random = labelled.random & ~known
+    try:
+        parts = set_aside(
+            places, said, pairs, random=drawn_at_random, known=known, share=share, seed=seed
+        )
+    except DataError:
+        if not known.any():
+            raise
+        parts = set_aside(places, said, pairs, share=share, seed=seed)
     aside = labelled.only(parts.aside)
+    aside = replace(aside, random=drawn_at_random[parts.aside])
     drawn = labelled.damaged[labelled.random] if aside.random.all() else aside.damaged
     return Divided(
         parts=parts,
@@ -75,6 +83,7 @@ def divide(labelled: Labelled, *, known: Bools, share: float, seed: int) -> Divi
         aside=aside,
         pairs=among(pairs, parts.fitted),
         known=int(known.sum()),
+        known_aside=int(known[parts.aside].sum()),
         prior=float(drawn.mean()),
     )
 
