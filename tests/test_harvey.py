@@ -273,3 +273,4 @@ def test_the_command_says_what_was_kept_and_shows_progress_on_stderr(tmp_path, p
     assert "1 files rejected (rejected.csv)" in result.stdout
     assert "checking tiles" in result.stderr
     assert "checking tiles" not in result.stdout
+    assert "without satellite passes nothing can be learned from or held out" in result.stderr

@@ -40,6 +40,13 @@ def prepare(
         f"{report.with_acquisition} with a known satellite pass; "
         f"{report.rejected} files rejected (rejected.csv)"
     )
+    if not report.with_acquisition:
+        typer.echo(
+            "without satellite passes nothing can be learned from or held out by pass "
+            "(harvey_event, harvey_pair, --protocol acquisition): prepare another folder with "
+            "--acquisitions FILE for that",
+            err=True,
+        )
 
 
 @app.command()
