@@ -118,14 +118,7 @@ def handle_problems(app: FastAPI) -> None:
         problem = Problem(title=HTTPStatus(507).phrase, status=507, detail=detail)
         return respond(problem, request)
 
-    for kind in (OperationalError, InterfaceError, TimeoutError):
-
-        @app.exception_handler(kind)
-        def say_what_is_away(request: Request, error: SQLAlchemyError) -> JSONResponse:
-            logger.warning("the database does not answer: %s", error)
-            detail = "the service's database does not answer: try again later"
-            problem = Problem(title=HTTPStatus(503).phrase, status=503, detail=detail)
-            return respond(problem, request, {"Retry-After": "5"})
+    _handle_a_database_that_is_away(app)
 
     @app.exception_handler(Exception)
     def fail(request: Request, error: Exception) -> JSONResponse:
@@ -136,6 +129,17 @@ def handle_problems(app: FastAPI) -> None:
         headers = safe_headers(request.url.path, MEDIA_TYPE)
         headers["X-Request-ID"] = getattr(request.state, "request_id", "unknown")
         return respond(problem, request, headers)
+
+
+def _handle_a_database_that_is_away(app: FastAPI) -> None:
+    for kind in (OperationalError, InterfaceError, TimeoutError):
+
+        @app.exception_handler(kind)
+        def say_what_is_away(request: Request, error: SQLAlchemyError) -> JSONResponse:
+            logger.warning("the database does not answer: %s", error)
+            detail = "the service's database does not answer: try again later"
+            problem = Problem(title=HTTPStatus(503).phrase, status=503, detail=detail)
+            return respond(problem, request, {"Retry-After": "5"})
 
 
 def respond(

@@ -3,7 +3,7 @@
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from damagenet.options import AssessOptions
     from data_prep.harvey import HarveyTiles
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
@@ -55,6 +56,29 @@ def real_tiles(
         with one_at_a_time(shared / "harvey.lock"), suppress(BlockingIOError):
             fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a tiny untrained bundle."""
+    from tiny_run import make_bundle
+
+    folder = tmp_path_factory.mktemp("bundles") / "toy"
+    make_bundle(folder)
+    return folder
+
+
+@pytest.fixture
+def options(bundle: Path) -> "Callable[..., AssessOptions]":
+    """Return what makes options of an assessment by that bundle, changed as the caller says."""
+    from damagenet.options import AssessOptions
+
+    def make(**changes: object) -> AssessOptions:
+        return AssessOptions.model_validate(
+            {"model": str(bundle), "format": "csv,parquet"} | changes
+        )
+
+    return make
 
 
 @contextmanager

@@ -20,21 +20,6 @@ from damagenet.errors import ConfigError, FootprintError, OutputError, SceneErro
 from damagenet.options import AssessOptions
 
 
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("bundles") / "toy"
-    make_bundle(folder)
-    return folder
-
-
-@pytest.fixture
-def options(bundle):
-    def make(**changes):
-        return AssessOptions(**({"model": str(bundle), "format": "csv,parquet"} | changes))
-
-    return make
-
-
 def table(folder, name="damage.csv"):
     return pd.read_csv(folder / name, keep_default_na=False, dtype=str)
 

@@ -29,21 +29,6 @@ def small_pieces(monkeypatch):
     monkeypatch.setattr("damagenet.engine.work.MAX_WINDOWS", 6)
 
 
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("bundles") / "toy"
-    make_bundle(folder)
-    return folder
-
-
-@pytest.fixture
-def options(bundle):
-    def make(**changes):
-        return AssessOptions(**({"model": str(bundle), "format": "csv,parquet"} | changes))
-
-    return make
-
-
 def parts(folder: Path) -> list[Path]:
     return sorted(folder.rglob("part-*.parquet"))
 

@@ -5,27 +5,11 @@ from pathlib import Path
 import geopandas as gpd
 import pandas as pd
 import pytest
-from tiny_run import folder_bytes, make_buildings, make_bundle, make_scene, pixel_box
+from tiny_run import folder_bytes, make_buildings, make_scene, pixel_box
 
 from damagenet.engine.batch import assess_scenes
-from damagenet.options import AssessOptions
 
 TABLES = ("damage.csv", "damage.parquet")
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("bundles") / "toy"
-    make_bundle(folder)
-    return folder
-
-
-@pytest.fixture
-def options(bundle):
-    def make(**changes):
-        return AssessOptions(**({"model": str(bundle), "format": "csv,parquet"} | changes))
-
-    return make
 
 
 @pytest.fixture
